@@ -1,0 +1,9 @@
+"""Attacks: searches for the worst case inside a threat."""
+
+from ._apgd import APGD as APGD
+from ._apgd import APGDTargeted as APGDTargeted
+from ._attack import Attack as Attack
+from ._engine import AttackResult as AttackResult
+from ._engine import Cost as Cost
+from ._fgsm import FGSM as FGSM
+from ._pgd import PGD as PGD

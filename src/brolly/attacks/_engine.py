@@ -1,0 +1,261 @@
+"""What all attacks share: input gradients, the worst input so far, who still stands, the cost."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from .._draws import Draws
+from ..losses import margin
+from ..models import check_logits
+from ..threats import Threat
+
+#: Loss of some rows: `loss(logits, rows)` with logits `(len(rows), classes)` -> `(len(rows),)`.
+RowLoss = Callable[[Tensor, Tensor], Tensor]
+
+#: `eval`: every submodule in eval mode while searching. `keep`: the modes the model is in.
+Mode = Literal["eval", "keep"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """Work done: examples pushed forward, examples pushed back to the input, seconds."""
+
+    forwards: int = 0
+    backwards: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.forwards + other.forwards,
+            self.backwards + other.backwards,
+            self.seconds + other.seconds,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackResult:
+    """What an attack found.
+
+    Attributes:
+        x: The worst input found for each example, `(batch, ...)`, inside the threat.
+        success: Whether that input reaches the goal, `(batch,)`. NaN logits count as reached.
+        distance: Distance of `x` from the clean input in the norm of the threat, `(batch,)`.
+        cost: What it took.
+    """
+
+    x: Float[Tensor, "batch *shape"]
+    success: Bool[Tensor, " batch"]
+    distance: Float[Tensor, " batch"]
+    cost: Cost
+
+
+class Search:
+    """The state of one attack on one batch.
+
+    An attack asks it for logits and gradients at inputs it likes to try; the search sees all of
+    them and keeps the worst one of each example. Rows are positions in the batch; fooled rows
+    are to be left out of later requests, which `drop_fooled` does.
+
+    Attributes:
+        x: Clean inputs, `(batch, ...)`.
+        y: Labels, `(batch,)`.
+        target: Classes to reach, `(batch,)`, or None when any wrong class will do.
+        worst: The worst inputs so far: the first that fooled the model, or the highest margin.
+        fooled: Rows that have reached the goal.
+        clean_logits: Logits at `x`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        threat: Threat,
+        x: Tensor,
+        y: Tensor,
+        target: Tensor | None,
+        draws: Draws,
+    ) -> None:
+        self.threat, self.x, self.y, self.target, self.draws = threat, x, y, target, draws
+        self._model = model
+        self.worst = x.clone()
+        self.fooled = torch.zeros_like(y, dtype=torch.bool)
+        self._worst_margin = torch.full(y.shape, -torch.inf, device=x.device)
+        self.forwards = self.backwards = 0
+        with torch.no_grad():
+            self.clean_logits = self._forward(x)
+        classes = self.clean_logits.shape[1]
+        check_labels(y, classes, "label")
+        if target is not None:
+            check_labels(target, classes, "target")
+        self._judge(x, self.clean_logits, torch.arange(len(x), device=x.device))
+
+    def row_loss(self, loss: Callable[[Tensor, Tensor], Tensor]) -> RowLoss:
+        """`loss` of the label to climb or, with a target, of the target to descend."""
+        y, target = self.y, self.target
+        if target is None:
+            return lambda logits, rows: loss(logits, y[rows])
+        return lambda logits, rows: -loss(logits, target[rows])
+
+    def standing(self) -> Int[Tensor, " rows"]:
+        """Rows that are not fooled yet."""
+        return (~self.fooled).nonzero()[:, 0]
+
+    def logits(self, x: Tensor, rows: Tensor) -> Float[Tensor, "rows classes"]:
+        """Logits of candidates `x` for `rows`; the candidates are judged."""
+        with torch.no_grad():
+            logits = self._forward(x)
+        self._judge(x, logits, rows)
+        return logits
+
+    def gradient(
+        self, x: Tensor, rows: Tensor, loss: RowLoss
+    ) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows *shape"]]:
+        """Loss of candidates `x` for `rows` and its gradient; the candidates are judged."""
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            logits = self._forward(x)
+            value = loss(logits, rows)
+            gradient = input_gradient(value, x)
+        self.backwards += len(x)
+        self._judge(x.detach(), logits.detach(), rows)
+        return value.detach(), gradient
+
+    def drop_fooled(self, rows: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """`rows` and the tensors that go along with them, without the fooled ones."""
+        standing = ~self.fooled[rows]
+        if standing.all():
+            return rows, *state
+        return rows[standing], *(tensor[standing] for tensor in state)
+
+    def _forward(self, x: Tensor) -> Tensor:
+        self.forwards += len(x)
+        logits = self._model(x)
+        check_logits(logits, len(x))
+        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+    def _judge(self, x: Tensor, logits: Tensor, rows: Tensor) -> None:
+        reached = goal_reached(
+            logits, self.y[rows], None if self.target is None else self.target[rows]
+        )
+        if self.target is None:
+            closeness = margin(logits, self.y[rows])
+        else:
+            closeness = -margin(logits, self.target[rows])
+        worse = (reached | (closeness > self._worst_margin[rows])) & ~self.fooled[rows]
+        replaced = rows[worse]
+        self.worst[replaced] = x[worse]
+        self._worst_margin[replaced] = closeness[worse].to(self._worst_margin.dtype)
+        self.fooled[replaced] = reached[worse]
+
+
+def input_gradient(loss: Tensor, x: Tensor) -> Tensor:
+    """Gradient of `loss.sum()` in `x`. Parameters get no `.grad`; NaN becomes 0.
+
+    Raises:
+        ValueError: The loss does not depend on `x` in a way autograd can follow.
+    """
+    if not loss.requires_grad:
+        raise ValueError(
+            "the model's output carries no gradient: something inside it cuts the graph "
+            "(torch.no_grad, detach, .data, argmax or a NumPy round trip). Gradient attacks need "
+            "a forward pass that autograd can follow"
+        )
+    (gradient,) = torch.autograd.grad(loss.sum(), x, allow_unused=True)
+    if gradient is None:
+        raise ValueError(
+            "the model's output does not depend on its input; expected logits computed from it"
+        )
+    return gradient.nan_to_num_(nan=0.0)
+
+
+def goal_reached(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
+    """Where the prediction is wrong (or is the target); NaN logits count as reached."""
+    prediction = logits.argmax(1)
+    reached = prediction != y if target is None else prediction == target
+    return reached | logits.isnan().any(1)
+
+
+def check_labels(y: Tensor, classes: int, name: str) -> None:
+    """Raises ValueError where a class is outside `0 .. classes - 1`."""
+    wrong = (y < 0) | (y >= classes)
+    if wrong.any():
+        row = int(wrong.nonzero()[0, 0])
+        raise ValueError(
+            f"{name} {int(y[row])} at position {row} is out of range; the model has {classes} "
+            f"classes, so expected 0 to {classes - 1}"
+        )
+
+
+def check_batch(model: nn.Module, threat: Threat, x: Tensor, y: Tensor) -> None:
+    """Raises ValueError where inputs and labels do not fit the threat, the model or each other."""
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"the model is a {type(model).__name__}; expected a torch.nn.Module")
+    if y.ndim != 1 or len(y) != len(x):
+        raise ValueError(
+            f"labels have shape {tuple(y.shape)} for inputs of shape {tuple(x.shape)}; expected "
+            f"({len(x)},): one class index per example"
+        )
+    if y.is_floating_point() or y.dtype == torch.bool:
+        raise ValueError(f"labels are {y.dtype}; expected integers. Write y.long()")
+    threat.check_inputs(x)
+    home = next(model.parameters(), None)
+    if home is not None and home.device.type != x.device.type:
+        raise ValueError(
+            f"inputs are on {x.device}, the model is on {home.device}; "
+            f"move one of them: x.to({str(home.device)!r})"
+        )
+
+
+@contextlib.contextmanager
+def untouched(model: nn.Module, mode: Mode = "eval") -> Iterator[None]:
+    """Leaves modes and buffers of every submodule as it found them; in between, eval mode."""
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    try:
+        if mode == "eval":
+            for module, _ in modes:
+                module.training = False
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for module, name, buffer, value in buffers:
+            module._buffers[name] = buffer
+            with torch.no_grad():
+                buffer.copy_(value)
+
+
+@contextlib.contextmanager
+def private_randomness(draws: Draws, device: torch.device) -> Iterator[None]:
+    """Gives a randomised model numbers of its own, and the global generators their state back."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(draws.seed)
+        yield
+
+
+class Stopwatch:
+    """Seconds since it was made, waiting for the device's queue to empty."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._start = self._now()
+
+    def seconds(self) -> float:
+        return self._now() - self._start
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()

@@ -1,0 +1,12 @@
+"""Data sets, batches and augmentation."""
+
+from ._augment import Flip as Flip
+from ._augment import Shift as Shift
+from ._batches import Augmentation as Augmentation
+from ._batches import Batch as Batch
+from ._batches import Batches as Batches
+from ._dataset import Dataset as Dataset
+from ._dataset import Split as Split
+from ._dataset import Statistics as Statistics
+from ._load import DATASETS as DATASETS
+from ._load import load_data as load_data

@@ -1,0 +1,29 @@
+"""The handwritten digits that come with scikit-learn: 1,797 images of 8 x 8 pixels."""
+
+from __future__ import annotations
+
+import torch
+
+from ._dataset import Dataset
+
+
+def load_digits(validation: float = 0.15) -> Dataset:
+    """Loads the digits; a fixed permutation sets 397 of them aside as the test split."""
+    from sklearn.datasets import load_digits as load
+
+    bunch = load()
+    images = torch.from_numpy(bunch.images).to(torch.uint8)[:, None]  # (1797, 1, 8, 8), 0 to 16
+    labels = torch.from_numpy(bunch.target).long()
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    train, test = order[397:], order[:397]
+    return Dataset.from_tensors(
+        "digits",
+        (images[train], labels[train]),
+        (images[test], labels[test]),
+        validation=validation,
+        classes=tuple("0123456789"),
+        scale=16.0,
+        licence="CC BY 4.0",
+        citation="Alpaydin, Kaynak: Optical recognition of handwritten digits. UCI machine "
+        "learning repository (1998)",
+    )

@@ -1,0 +1,306 @@
+"""The outcome of an evaluation, as data."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from scipy.stats import binomtest
+
+from .._files import write_json
+from ..attacks import Cost
+from ..threats import Threat, parse_threat
+
+SCHEMA = 1
+
+#: Values of `Evaluation.broken_by` that are no position in `Evaluation.attacks`.
+HELD, WRONG = -1, -2
+
+
+@dataclasses.dataclass(frozen=True)
+class Count:
+    """`hits` of `total` examples."""
+
+    hits: int
+    total: int
+
+    @property
+    def rate(self) -> float:
+        return self.hits / self.total if self.total else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson score interval of the rate, at 95 %."""
+        if not self.total:
+            return 0.0, 1.0
+        interval = binomtest(self.hits, self.total).proportion_ci(0.95, method="wilson")
+        return float(interval.low), float(interval.high)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.rate:.2%} [{low:.2%}, {high:.2%}] ({self.hits}/{self.total})"
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackRecord:
+    """One attack of the ensemble: what it was, how far it came and what it broke.
+
+    Attributes:
+        name: Its name, e.g. `apgd-ce`.
+        settings: Its arguments, without the threat.
+        done: How many of the examples, in order, it has dealt with.
+        broke: How many of those it broke that stood before it.
+        cost: What it took.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    done: int = 0
+    broke: int = 0
+    cost: Cost = dataclasses.field(default_factory=Cost)
+
+
+@dataclasses.dataclass(frozen=True)
+class CurvePoint:
+    """Robust accuracy at one radius."""
+
+    eps: float
+    robust: Count
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """An example before and after, kept for people to look at. Both inputs are float32."""
+
+    index: int
+    label: int
+    clean_prediction: int
+    adversarial_prediction: int
+    clean: np.ndarray
+    adversarial: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFacts:
+    """Which model was attacked; `sha256` is over its parameters and buffers."""
+
+    name: str
+    sha256: str
+    parameters: int
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFacts:
+    """Which examples were attacked; `sha256` is over the whole split."""
+
+    name: str
+    split: str
+    sha256: str
+    size: int
+    classes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """How a model holds inside a threat: one verdict per example, and all it takes to redo it.
+
+    Its `repr` is a table; `save` and `load` keep it as JSON with a schema version.
+
+    Attributes:
+        threat: The perturbations the adversary was allowed.
+        model: Which model it was.
+        data: Which examples they were.
+        seed: Seed of every attack.
+        attacks: The attacks, in the order they were run; each met the examples still standing.
+        index: Positions of the examples in the split, `(n,)`.
+        label: Labels, `(n,)`.
+        clean_prediction: Predictions on the clean inputs, `(n,)`.
+        adversarial_prediction: Predictions on the inputs that broke them, `(n,)`; the clean
+            prediction where none did. -1: the logits were NaN.
+        broken_by: Position in `attacks`, or `HELD`, or `WRONG` (on the clean input), `(n,)`.
+        distance: Distance of the input that broke them, `(n,)`; NaN where none did, 0 where the
+            clean input is wrong.
+        curve: Robust accuracy at several radii, on the first `curve[0].robust.total` examples.
+        curve_attack: The attack behind the curve, in words.
+        pictures: Some broken examples.
+        warnings: What a reader must know before believing the numbers.
+        complete: Whether every attack dealt with every example.
+        command: The command that repeats the evaluation.
+        environment: Versions and hardware.
+        created: When it was begun, ISO 8601.
+    """
+
+    threat: Threat
+    model: ModelFacts
+    data: DataFacts
+    seed: int
+    attacks: tuple[AttackRecord, ...]
+    index: np.ndarray
+    label: np.ndarray
+    clean_prediction: np.ndarray
+    adversarial_prediction: np.ndarray
+    broken_by: np.ndarray
+    distance: np.ndarray
+    curve: tuple[CurvePoint, ...] = ()
+    curve_attack: str = ""
+    pictures: tuple[Picture, ...] = ()
+    warnings: tuple[str, ...] = ()
+    complete: bool = False
+    command: str = ""
+    environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    created: str = ""
+
+    @property
+    def clean(self) -> Count:
+        """Examples the model gets right without an adversary."""
+        return Count(int((self.broken_by != WRONG).sum()), len(self.index))
+
+    @property
+    def robust(self) -> Count:
+        """Examples that no attack broke: an upper bound of the true robust accuracy."""
+        return Count(int((self.broken_by == HELD).sum()), len(self.index))
+
+    @property
+    def cost(self) -> Cost:
+        return sum((attack.cost for attack in self.attacks), Cost())
+
+    def verdict(self) -> str:
+        """The result in one sentence."""
+        low, high = self.robust.interval
+        certainty = "" if self.complete else "so far, "
+        strongest = max(self.attacks, key=lambda attack: attack.broke, default=None)
+        by = f"; {strongest.name} broke the most" if strongest and strongest.broke else ""
+        return (
+            f"{self.model.name} on {self.data.name}/{self.data.split}: {certainty}"
+            f"{self.robust.rate:.1%} robust [{low:.1%}, {high:.1%}] against {self.threat}, "
+            f"{self.clean.rate:.1%} clean, n = {len(self.index)}{by}"
+        )
+
+    def __repr__(self) -> str:
+        rows = [("clean", str(self.clean), "")]
+        standing = self.clean.hits
+        for attack in self.attacks:
+            standing -= attack.broke
+            rows.append(
+                (
+                    f"after {attack.name}",
+                    str(Count(standing, len(self.index))),
+                    f"broke {attack.broke}, {attack.cost.seconds:.1f} s"
+                    + ("" if attack.done == len(self.index) else f", {attack.done} done"),
+                )
+            )
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+                 for row in rows]  # fmt: skip
+        notes = [f"warning: {warning}" for warning in self.warnings]
+        return "\n".join([self.verdict(), *table, *notes])
+
+    def save(self, path: str | Path) -> None:
+        """Writes the evaluation as JSON, whole or not at all."""
+        write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Evaluation:
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: The file is no evaluation, is damaged, or has a newer schema.
+        """
+        try:
+            value = json.loads(Path(path).read_text(encoding="utf-8"))
+            if isinstance(value, dict) and value.get("schema", 0) <= SCHEMA:
+                return cls.from_json(value)
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not an evaluation, or is damaged: {error!r}") from None
+        found = value.get("schema") if isinstance(value, dict) else None
+        raise ValueError(
+            f"{path} has schema {found}; this version of brolly reads up to {SCHEMA}. "
+            "Install a newer brolly, or evaluate again"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        distance = [None if np.isnan(d) else float(f"{d:.9g}") for d in self.distance]
+        return {
+            "schema": SCHEMA,
+            "threat": {"text": str(self.threat), "kind": self.threat.kind,
+                       "eps": self.threat.eps, "bounds": list(self.threat.bounds)},
+            "complete": self.complete,
+            "created": self.created,
+            "command": self.command,
+            "seed": self.seed,
+            "clean": _count_json(self.clean),
+            "robust": _count_json(self.robust),
+            "model": dataclasses.asdict(self.model),
+            "data": dataclasses.asdict(self.data),
+            "environment": dict(self.environment),
+            "warnings": list(self.warnings),
+            "attacks": [dataclasses.asdict(attack) for attack in self.attacks],
+            "curve": [{"eps": p.eps, **_count_json(p.robust)} for p in self.curve],
+            "curve_attack": self.curve_attack,
+            "examples": {
+                "index": self.index.tolist(),
+                "label": self.label.tolist(),
+                "clean_prediction": self.clean_prediction.tolist(),
+                "adversarial_prediction": self.adversarial_prediction.tolist(),
+                "broken_by": self.broken_by.tolist(),
+                "distance": distance,
+            },
+            "pictures": [_picture_json(picture) for picture in self.pictures],
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Evaluation:
+        threat, examples = value["threat"], value["examples"]
+        distance = [np.nan if d is None else d for d in examples["distance"]]
+        return cls(
+            threat=parse_threat(f"{threat['kind']}:{threat['eps']!r}", tuple(threat["bounds"])),
+            model=ModelFacts(**value["model"]),
+            data=DataFacts(**{**value["data"], "classes": tuple(value["data"]["classes"])}),
+            seed=value["seed"],
+            attacks=tuple(
+                AttackRecord(**{**a, "cost": Cost(**a["cost"])}) for a in value["attacks"]
+            ),
+            **{name: np.array(examples[name], dtype=np.int64) for name in _INTEGERS},
+            distance=np.array(distance, dtype=np.float64),
+            curve=tuple(CurvePoint(p["eps"], Count(p["hits"], p["total"])) for p in value["curve"]),
+            curve_attack=value["curve_attack"],
+            pictures=tuple(_picture_from(picture) for picture in value["pictures"]),
+            warnings=tuple(value["warnings"]),
+            complete=value["complete"],
+            command=value["command"],
+            environment=value["environment"],
+            created=value["created"],
+        )
+
+
+_INTEGERS: tuple[
+    Literal["index", "label", "clean_prediction", "adversarial_prediction", "broken_by"], ...
+] = ("index", "label", "clean_prediction", "adversarial_prediction", "broken_by")
+
+
+def _count_json(count: Count) -> dict[str, Any]:
+    low, high = count.interval
+    return {"hits": count.hits, "total": count.total, "rate": count.hits / max(count.total, 1),
+            "low": low, "high": high}  # fmt: skip
+
+
+def _picture_json(picture: Picture) -> dict[str, Any]:
+    value = {field.name: getattr(picture, field.name) for field in dataclasses.fields(picture)}
+    value["shape"] = list(picture.clean.shape)
+    for name in ("clean", "adversarial"):
+        value[name] = base64.b64encode(value[name].astype("<f4").tobytes()).decode()
+    return value
+
+
+def _picture_from(value: Mapping[str, Any]) -> Picture:
+    fields = {**value}
+    shape = fields.pop("shape")
+    for name in ("clean", "adversarial"):
+        array = np.frombuffer(base64.b64decode(fields[name]), dtype="<f4")
+        fields[name] = array.reshape(shape)
+    return Picture(**fields)

@@ -1,0 +1,7 @@
+"""Losses: per-example functions of logits, larger is worse for the model."""
+
+from ._losses import cross_entropy as cross_entropy
+from ._losses import dlr as dlr
+from ._losses import kl as kl
+from ._losses import margin as margin
+from ._losses import targeted_dlr as targeted_dlr

@@ -1,0 +1,101 @@
+"""Small convolutional networks for images of any size."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ._normalize import ChannelStatistics, first_layer
+
+
+class LeNet(nn.Sequential):
+    """Two convolutions with max pooling and two dense layers, as LeNet-5 (LeCun et al. 1998).
+
+    ReLU takes the place of the sigmoid. With the defaults it is the network of Madry et al.
+    (2018) for MNIST.
+
+    Args:
+        in_channels: Channels of the input.
+        classes: Number of logits.
+        width: Channels of the first convolution; the second has twice as many.
+        hidden: Width of the dense layer.
+        grid: The features are averaged to `grid x grid` places before the dense layer; 7 is what
+            28 x 28 images come to by themselves.
+        normalize: Channel statistics of the first layer; None: inputs are taken as they are.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int,
+        *,
+        width: int = 32,
+        hidden: int = 1024,
+        grid: int = 7,
+        normalize: ChannelStatistics | None = None,
+    ) -> None:
+        super().__init__(
+            first_layer(normalize),
+            nn.Conv2d(in_channels, width, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(width, 2 * width, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.AdaptiveAvgPool2d(grid),
+            nn.Flatten(),
+            nn.Linear(2 * width * grid**2, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, classes),
+        )
+
+
+class SmallCNN(nn.Sequential):
+    """Five convolutions with BatchNorm and two dense layers; quick on a CPU.
+
+    The first convolution halves the resolution, so most of the work is done on few, wide
+    feature maps, which a CPU likes best.
+
+    Args:
+        in_channels: Channels of the input.
+        classes: Number of logits.
+        width: The convolutions have `2 * width` channels, after the second halving `4 * width`.
+        hidden: Width of the dense layer.
+        grid: The features are averaged to `grid x grid` places before the dense layer; 7 is what
+            28 x 28 images come to by themselves.
+        normalize: Channel statistics of the first layer; None: inputs are taken as they are.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int,
+        *,
+        width: int = 32,
+        hidden: int = 128,
+        grid: int = 7,
+        normalize: ChannelStatistics | None = None,
+    ) -> None:
+        super().__init__(
+            first_layer(normalize),
+            *convolution(in_channels, 2 * width, size=5, stride=2),
+            *convolution(2 * width, 2 * width),
+            *convolution(2 * width, 2 * width),
+            *convolution(2 * width, 4 * width, stride=2),
+            *convolution(4 * width, 4 * width),
+            nn.AdaptiveAvgPool2d(grid),
+            nn.Flatten(),
+            nn.Linear(4 * width * grid**2, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, classes),
+        )
+
+
+def convolution(
+    in_channels: int, channels: int, *, size: int = 3, stride: int = 1
+) -> tuple[nn.Module, nn.Module, nn.Module]:
+    """Convolution, BatchNorm and ReLU; the padding keeps the resolution at stride 1."""
+    return (
+        nn.Conv2d(in_channels, channels, size, stride, padding=size // 2, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+    )

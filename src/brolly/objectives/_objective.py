@@ -1,0 +1,67 @@
+"""The contract of every objective, and how training examples are crafted."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .._draws import Draws
+from ..attacks._engine import Mode, private_randomness, untouched
+from ..data import Batch
+from ..threats import Threat
+
+#: State of BatchNorm and dropout while adversarial examples are made. `eval`: running
+#: statistics, no dropout. `train`: as in the training step itself.
+Crafting = Literal["eval", "train"]
+
+
+class Loss(NamedTuple):
+    """A scalar to descend, and its parts to watch (scalars)."""
+
+    value: Tensor
+    logs: Mapping[str, Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective(abc.ABC):
+    """What training minimises.
+
+    Called with the model in training mode, a batch and a generator, it returns the loss, whose
+    graph reaches the parameters. The model is left in the modes it came in.
+    """
+
+    @property
+    @abc.abstractmethod
+    def threat(self) -> Threat | None:
+        """The threat that is trained against, if any."""
+
+    @abc.abstractmethod
+    def __call__(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Loss:
+        """Loss of a batch."""
+
+
+@contextlib.contextmanager
+def crafting(
+    model: nn.Module, batch: Batch, generator: torch.Generator, mode: Crafting
+) -> Iterator[Draws]:
+    """Room to make adversarial examples in: yields the randomness of the batch's examples.
+
+    Modes and running statistics of the model are the same afterwards, in both modes, so that
+    only the training step itself updates BatchNorm.
+    """
+    draws = Draws.from_generator(generator, batch.index)
+    kept: Mode = "eval" if mode == "eval" else "keep"
+    with untouched(model, kept), private_randomness(draws, batch.x.device):
+        yield draws
+
+
+def forward(model: nn.Module, x: Tensor) -> Tensor:
+    """Logits in float32 or wider, also under autocast."""
+    logits = model(x)
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

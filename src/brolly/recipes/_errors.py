@@ -1,0 +1,83 @@
+"""Pydantic's errors, in the words of the recipe."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from .._names import suggest
+
+
+def describe_errors(error: ValidationError, recipe: type[BaseModel]) -> list[str]:
+    """One line an error: where, what was given, what was expected."""
+    return [f"  {_path(e['loc'])}: {_problem(e, recipe)}" for e in error.errors()]
+
+
+def _path(location: Sequence[str | int]) -> str:
+    """The keys a user wrote, without the names of components that pydantic puts between."""
+    return ".".join(str(part) for part in location if not _is_tag(part)) or "recipe"
+
+
+def _is_tag(part: str | int) -> bool:
+    from ._recipe import Augmentation, Model, Objective, Optimizer, Schedule
+
+    names = {
+        kind.model_fields["name"].default
+        for kinds in (Augmentation, Model, Objective, Optimizer, Schedule)
+        for kind in typing.get_args(typing.get_args(kinds)[0])
+    }
+    return part in names
+
+
+def _problem(error: Any, recipe: type[BaseModel]) -> str:
+    given, kind = error.get("input"), error["type"]
+    if kind == "extra_forbidden":
+        known = _known_keys(recipe, error["loc"][:-1])
+        return f"unknown key. {suggest(str(error['loc'][-1]), known)}"
+    if kind == "missing":
+        return "missing; it has no default"
+    if kind == "union_tag_invalid":
+        known = [tag.strip(" '") for tag in error["ctx"]["expected_tags"].split(",")]
+        return f"name {error['ctx']['tag']!r} is unknown. {suggest(error['ctx']['tag'], known)}"
+    if kind in ("union_tag_not_found", "model_attributes_type", "model_type"):
+        return f"is {given!r}; expected keys, beginning with a name: {{name: ..., ...}}"
+    message = error["msg"].removeprefix("Value error, ")
+    return message if kind == "value_error" else f"is {given!r}; {message[:1].lower()}{message[1:]}"
+
+
+def _known_keys(model: Any, location: Sequence[str | int]) -> list[str]:
+    for part in location:
+        model = _descend(model, part)
+    fields = getattr(model, "model_fields", {})
+    return list(fields)
+
+
+def _descend(model: Any, part: str | int) -> Any:
+    """The model behind a key, a position in a list, or a component's name."""
+    if isinstance(part, int):
+        return typing.get_args(model)[0]
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        field = model.model_fields.get(part)
+        return None if field is None else _without_none(field.annotation)
+    for kind in _members(model):
+        if kind.model_fields["name"].default == part:
+            return kind
+    return None
+
+
+def _members(annotation: Any) -> list[Any]:
+    found = []
+    for argument in typing.get_args(annotation):
+        if isinstance(argument, type) and issubclass(argument, BaseModel):
+            found.append(argument)
+        else:
+            found += _members(argument)
+    return found
+
+
+def _without_none(annotation: Any) -> Any:
+    members = [a for a in typing.get_args(annotation) if a is not type(None)]
+    return members[0] if type(None) in typing.get_args(annotation) else annotation

@@ -1,0 +1,238 @@
+"""The recipe: everything a training run is made of, as text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from .. import models, objectives, training
+from .._files import sha256
+from .._names import suggest
+from ..attacks import PGD
+from ..data import DATASETS, Flip, Shift
+from ..threats import Threat, parse_threat
+from ._component import Component, Number, components
+from ._errors import describe_errors
+
+Model = components(
+    {
+        "softmax-regression": models.SoftmaxRegression,
+        "mlp": models.MLP,
+        "lenet": models.LeNet,
+        "small-cnn": models.SmallCNN,
+        "resnet": models.ResNet,
+    },
+    given=("features", "in_channels", "classes", "normalize"),
+)
+Objective = components(
+    {
+        "plain": objectives.Plain,
+        "fgsm-rs": objectives.FGSMRS,
+        "fgsm-rs-published": objectives.FGSMRS.as_published,
+        "n-fgsm": objectives.NFGSM,
+        "n-fgsm-published": objectives.NFGSM.as_published,
+        "pgd": objectives.PGDTraining,
+        "pgd-published": objectives.PGDTraining.as_published,
+        "trades": objectives.TRADES,
+        "trades-published": objectives.TRADES.as_published,
+    },
+    given=("adversary",),
+    nested={PGD: components({"pgd": PGD}, given=("threat", "restarts"))},
+)
+Optimizer = components({"sgd": training.SGD, "adamw": training.AdamW})
+Schedule = components(
+    {
+        "constant": training.Constant,
+        "step": training.Step,
+        "multistep": training.MultiStep,
+        "cosine": training.Cosine,
+        "one-cycle": training.OneCycle,
+        "plateau": training.Plateau,
+    }
+)
+Average = components({"ema": training.EMA})
+Augmentation = components({"shift": Shift, "flip": Flip})
+
+_SHIPPED = Path(__file__).parent / "shipped"
+
+#: Names of the recipes that come with brolly.
+SHIPPED = tuple(sorted(path.stem for path in _SHIPPED.glob("*.yaml")))
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Entry):
+    """Which data set, how it is split, how it is augmented.
+
+    Attributes:
+        name: A data set that `load_data` knows.
+        validation: Part of the training data to set aside.
+        examples: Training examples to use, from the first; None: all.
+        augment: Applied in turn to each training batch.
+    """
+
+    name: str
+    validation: Number = Field(0.1, ge=0, lt=1)
+    examples: int | None = Field(None, ge=1)
+    augment: tuple[Augmentation, ...] = ()
+
+    @field_validator("name")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in DATASETS:
+            raise ValueError(f"data set {name!r} is unknown. {suggest(name, DATASETS)}")
+        return name
+
+
+class Validation(_Entry):
+    """How much is checked after an epoch; see `brolly.training.Validation`."""
+
+    examples: int = Field(1000, ge=1)
+    train_examples: int = Field(500, ge=0)
+    steps: int = Field(10, ge=1)
+    every: int = Field(1, ge=1)
+
+
+class Recipe(_Entry):
+    """A training run, as `recipe.yaml` holds it. Entries name constructors and their arguments.
+
+    Attributes:
+        name: Of the run; letters, digits, `.`, `_` and `-`.
+        data: Data set and augmentation.
+        model: Network.
+        threat: What the network is to stand, e.g. `linf:0.1`.
+        objective: What training minimises.
+        optimizer, schedule, average: How.
+        epochs, batch_size: How long.
+        precision: `float32`, or `bfloat16` for autocast.
+        validation: What is checked after an epoch.
+        select_by: Metric of the best epoch.
+        patience: Epochs without a new best to stop after.
+        seed: Of everything random.
+
+    Example:
+        >>> import brolly
+        >>> recipe = brolly.Recipe.load("digits-robust", ["epochs=2", "optimizer.lr=0.05"])
+        >>> recipe.epochs, recipe.optimizer.lr
+        (2, 0.05)
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    data: Data
+    model: Model
+    threat: str
+    objective: Objective
+    optimizer: Optimizer = Field(default_factory=lambda: _first(Optimizer))
+    schedule: Schedule = Field(default_factory=lambda: _named(Schedule, "one-cycle"))
+    average: Average | None = None
+    epochs: int = Field(20, ge=1)
+    batch_size: int = Field(128, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    validation: Validation = Validation()
+    select_by: Literal["robust", "clean"] = "robust"
+    patience: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0)
+
+    @field_validator("threat")
+    @classmethod
+    def _is_threat(cls, threat: str) -> str:
+        parse_threat(threat)
+        return threat
+
+    @model_validator(mode="after")
+    def _builds(self) -> Recipe:
+        """Lets the constructors themselves judge their arguments."""
+        self.build_objective()
+        for entry in (self.optimizer, self.schedule, self.average, *self.data.augment):
+            if entry is not None:
+                entry.build()
+        return self
+
+    @classmethod
+    def load(cls, source: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
+        """Reads a shipped recipe by name, or a YAML file.
+
+        Args:
+            source: Name or path.
+            overrides: Texts `key.path=value`, with the value in YAML.
+
+        Raises:
+            ValueError: There is no such recipe, or it has errors; all of them are told at once.
+        """
+        path = _SHIPPED / f"{source}.yaml" if str(source) in SHIPPED else Path(source)
+        if path.is_dir() or not path.exists():
+            raise ValueError(
+                f"recipe {str(source)!r} is neither a shipped recipe nor a file. "
+                f"{suggest(str(source), SHIPPED)}"
+            )
+        try:
+            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not YAML: {error}") from None
+        if not isinstance(tree, dict):
+            raise ValueError(f"{path} holds {type(tree).__name__}; expected keys and values")
+        for override in overrides:
+            _override(tree, override)
+        try:
+            return cls.model_validate(tree)
+        except ValidationError as error:
+            problems = "\n".join(describe_errors(error, cls))
+            raise ValueError(f"{source} has errors:\n{problems}") from None
+
+    def build_threat(self, bounds: tuple[float, float] = (0.0, 1.0)) -> Threat:
+        """The threat, inside the bounds of the data."""
+        return parse_threat(self.threat, bounds)
+
+    def build_objective(self, bounds: tuple[float, float] = (0.0, 1.0)) -> objectives.Objective:
+        """The objective, against the threat."""
+        threat = self.build_threat(bounds)
+        return self.objective.build(threat=threat, adversary=threat)
+
+    def to_yaml(self) -> str:
+        """The whole recipe, defaults included."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the whole recipe, defaults included."""
+        tree = self.model_dump(mode="json")
+        return sha256(json.dumps(tree, sort_keys=True).encode())
+
+    @property
+    def folder(self) -> str:
+        """Name of the run folder: the recipe's name and the beginning of its hash."""
+        return f"{self.name}-{self.sha256[:8]}"
+
+
+def _first(kinds: Any) -> Component:
+    return kinds.__args__[0].__args__[0]()
+
+
+def _named(kinds: Any, name: str) -> Component:
+    return next(k for k in kinds.__args__[0].__args__ if k.model_fields["name"].default == name)()
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise ValueError(
+            f"{override!r} is no override; write key.path=value, e.g. optimizer.lr=0.1"
+        )
+    *parents, last = path.split(".")
+    node: Any = tree
+    for key in parents:
+        node = node.setdefault(key, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise ValueError(
+                f"{override!r}: {key!r} holds no keys, so there is nothing to set in it"
+            )
+    try:
+        node[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{override!r}: the value is not YAML: {error}") from None

@@ -1,0 +1,117 @@
+"""From a recipe to a trained model, and back from a run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from .._environment import __version__, describe_environment
+from ..data import Dataset, load_data
+from ..training import EpochRecord, History, RunFolder, fit
+from ..training import Validation as FitValidation
+from ._recipe import Recipe
+
+
+def build_data(recipe: Recipe, data_dir: str | Path | None = None) -> Dataset:
+    """Loads the recipe's data set."""
+    data = load_data(recipe.data.name, data_dir=data_dir, validation=recipe.data.validation)
+    if recipe.data.examples is None:
+        return data
+    return dataclasses.replace(data, train=data.train.first(recipe.data.examples))
+
+
+def build_model(recipe: Recipe, data: Dataset) -> nn.Module:
+    """Makes the recipe's network, with weights drawn under its seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = recipe.model.build(
+            features=data.train.inputs[0].numel(),
+            in_channels=data.shape[0],
+            classes=len(data.classes),
+            normalize=data.statistics,
+        )
+    return model.to(memory_format=torch.channels_last)
+
+
+def train_recipe(
+    recipe: Recipe,
+    run: RunFolder,
+    *,
+    data_dir: str | Path | None = None,
+    device: str | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+) -> History:
+    """Trains a recipe in a run folder, going on where an earlier process left off.
+
+    The caller holds `run.locked()`.
+
+    Args:
+        recipe: What to train.
+        run: Where; made if it is not there.
+        data_dir: First folder to search for data.
+        device: Where to compute; None: CUDA where there is one.
+        on_step: Called with (steps done, steps in all).
+        on_epoch: Called after each epoch.
+
+    Raises:
+        ValueError: The data is not to be had, or the folder is damaged or of a newer brolly.
+        TrainingDiverged: The loss became NaN or infinite.
+    """
+    data = build_data(recipe, data_dir)
+    run.create(recipe.to_yaml(), describe_environment())
+    model = build_model(recipe, data)
+    history = fit(
+        model,
+        data,
+        objective=recipe.build_objective(data.bounds),
+        epochs=recipe.epochs,
+        threat=recipe.build_threat(data.bounds),
+        optimizer=recipe.optimizer.build(),
+        schedule=recipe.schedule.build(),
+        average=recipe.average and recipe.average.build(),
+        batch_size=recipe.batch_size,
+        augment=[entry.build() for entry in recipe.data.augment],
+        precision=recipe.precision,
+        validation=FitValidation(**recipe.validation.model_dump()),
+        select_by=recipe.select_by,
+        patience=recipe.patience,
+        seed=recipe.seed,
+        device=device,
+        run=run,
+        on_step=on_step,
+        on_epoch=on_epoch,
+    )
+    best = history.best
+    run.finish(
+        model.cpu(),
+        {
+            "brolly": __version__,
+            "recipe": json.dumps(recipe.model_dump(mode="json")),
+            "best_epoch": str(best.epoch if best else len(history.epochs)),
+            "stopped": history.stopped or "",
+        },
+    )
+    return history
+
+
+def load_run(
+    path: str | Path, data_dir: str | Path | None = None
+) -> tuple[Recipe, nn.Module, Dataset]:
+    """Recipe, trained model (in eval mode) and data set of a run.
+
+    Raises:
+        ValueError: It is no run folder, is not trained to the end, or is damaged.
+    """
+    run = RunFolder(path)
+    run.check()
+    recipe = Recipe.load(run.recipe)
+    data = build_data(recipe, data_dir)
+    model = build_model(recipe, data)
+    run.load_weights(model)
+    return recipe, model.eval(), data

@@ -1,0 +1,103 @@
+"""What a report is made from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..evaluation import Evaluation
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResults:
+    """Everything the report draws about one run.
+
+    Attributes:
+        name: What the run is called on the page.
+        recipe: Its recipe, as read from YAML; empty for an evaluation made from Python.
+        metrics: One dictionary an epoch, in order; empty if nothing was trained.
+        evaluations: Its evaluations, oldest first.
+        environment: Versions and hardware of the training.
+        folder: Where the run lies, as it is to be written in commands; empty if it has no folder.
+
+    Example:
+        >>> from brolly.report import RunResults
+        >>> RunResults("my model", recipe={}, metrics=[], evaluations=[], environment={}).name
+        'my model'
+    """
+
+    name: str
+    recipe: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    evaluations: list[Evaluation]
+    environment: dict[str, Any]
+    folder: str = ""
+
+
+def read_run(folder: Path) -> RunResults:
+    """Reads what a run folder holds so far.
+
+    Metrics, evaluations and environment may be missing: the report says so.
+
+    Raises:
+        ValueError: The folder holds no `recipe.yaml`, or one of its files is damaged.
+    """
+    folder = Path(folder)
+    recipe = _read_recipe(folder)
+    evaluations = [Evaluation.load(path) for path in sorted(folder.glob("evaluation/*.json"))]
+    return RunResults(
+        name=str(recipe.get("name") or folder.resolve().name),
+        recipe=recipe,
+        metrics=_read_metrics(folder / "metrics.jsonl"),
+        evaluations=sorted(evaluations, key=lambda evaluation: evaluation.created),
+        environment=_read_environment(folder / "environment.json"),
+        folder=str(folder),
+    )
+
+
+def _read_recipe(folder: Path) -> dict[str, Any]:
+    path = folder / "recipe.yaml"
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} is not a run folder: it has no recipe.yaml. Expected the folder that "
+            "`brolly train` made, with recipe.yaml, metrics.jsonl and evaluation/*.json"
+        )
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged; expected a recipe in YAML: {error}") from None
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{path} holds no recipe; expected a mapping such as `name: my-run`")
+    return recipe
+
+
+def _read_metrics(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            if number == len(lines):
+                break  # the run was killed while it wrote this line, or is writing it now
+            raise ValueError(f"{path}, line {number} is damaged: {error}") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, line {number}: expected a JSON object, got {line[:40]}")
+        rows.append(row)
+    return rows
+
+
+def _read_environment(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged; expected a JSON object: {error}") from None
+    return value if isinstance(value, dict) else {"environment": value}

@@ -1,0 +1,120 @@
+"""Numbers and threats as people read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..evaluation import Count
+from ..threats import Threat
+
+#: A space that ends no line.
+_TIED = "\N{NO-BREAK SPACE}"
+
+_NORMS = {"linf": "L∞", "l2": "L2"}
+
+
+def percent(rate: float | int | None) -> str:
+    """`62.8%`; a dash where there is no number."""
+    return "–" if rate is None or math.isnan(rate) else f"{rate:.1%}"
+
+
+def points(difference: float) -> str:
+    """A difference of two rates: `11.4 points`."""
+    return "–" if math.isnan(difference) else f"{100 * difference:.1f} points"
+
+
+def interval(count: Count) -> str:
+    """The 95 % interval of a rate: `[57.9, 67.4]`."""
+    low, high = count.interval
+    return f"[{100 * low:.1f},{_TIED}{100 * high:.1f}]"
+
+
+def number(total: int) -> str:
+    """`n = 400`, on one line."""
+    return f"n{_TIED}={_TIED}{total:,}"
+
+
+def duration(seconds: float | int | None) -> str:
+    """`26.1 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    if seconds < 3599.5:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def thousands(number: int) -> str:
+    """`12,345`."""
+    return f"{number:,}"
+
+
+def norm(threat: Threat) -> str:
+    """The norm of a threat: `L∞`."""
+    return _NORMS.get(threat.kind, threat.kind)
+
+
+def radius(threat: Threat) -> str:
+    """Eps in input units, and in steps of 8-bit pixels where the inputs are images in [0, 1]."""
+    text = f"ε{_TIED}={_TIED}{threat.eps:.4g}"
+    if threat.bounds == (0.0, 1.0) and threat.eps:
+        text += f"{_TIED}({255 * threat.eps:.3g}/255)"
+    return text
+
+
+def short(threat: Threat) -> str:
+    """`L∞, ε = 0.03137 (8/255)`."""
+    return f"{norm(threat)}, {radius(threat)}"
+
+
+def allowed(threat: Threat) -> str:
+    """What the adversary may do to an input."""
+    low, high = (f"{bound:g}" for bound in threat.bounds)
+    box = f"and every value stays in [{low}, {high}]"
+    if threat.kind == "linf":
+        return f"Each input value may change by at most {radius(threat)}, {box}."
+    if threat.kind == "l2":
+        return f"An input may move by a Euclidean length of at most {radius(threat)}, {box}."
+    return f"An input may move by a {threat.kind} distance of at most {radius(threat)}, {box}."
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def settings(values: Mapping[str, Any]) -> str:
+    """`steps 50, restarts 1`."""
+    return ", ".join(f"{name} {_setting(value)}" for name, value in values.items())
+
+
+def named(value: Any) -> str:
+    """An entry of a recipe, `{name: trades, beta: 6}` or `trades`, in one phrase."""
+    if not isinstance(value, Mapping):
+        return str(value) if value else "–"
+    plain = {k: v for k, v in value.items() if k != "name" and not isinstance(v, Mapping | list)}
+    name = str(value.get("name", "–"))
+    return f"{name} ({settings(plain)})" if plain else name
+
+
+def rows(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """A nested mapping as `(dotted name, text)` pairs."""
+    found: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found += rows(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple):
+            found.append((f"{prefix}{name}", ", ".join(map(str, value))))
+        else:
+            found.append((f"{prefix}{name}", str(value)))
+    return found
+
+
+def _setting(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

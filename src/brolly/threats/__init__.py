@@ -1,0 +1,6 @@
+"""Threats: the sets of perturbations an adversary may use."""
+
+from ._l2 import L2 as L2
+from ._linf import Linf as Linf
+from ._parse import parse_threat as parse_threat
+from ._threat import Threat as Threat

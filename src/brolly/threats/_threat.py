@@ -1,0 +1,118 @@
+"""What every threat can do."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from .._draws import Draws
+
+#: What rounding may add to a distance or a bound, as a part of the width of the bounds.
+#: A float32 near 1 is exact to 6e-8, so the sum of a pixel and its noise is exact to about that.
+ROUNDING = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Threat(abc.ABC):
+    """The set of inputs an adversary may put in the place of a clean one.
+
+    A ball of radius `eps` around the clean input, inside the declared `bounds`. Everything is in
+    input units: normalisation belongs inside the model.
+
+    Args:
+        eps: Radius of the ball.
+        bounds: Lowest and highest value an input may hold.
+
+    Raises:
+        ValueError: `eps` is negative or not finite, or the bounds are empty.
+    """
+
+    eps: float
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+    kind: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        low, high = self.bounds
+        if not low < high:
+            raise ValueError(f"bounds {self.bounds} are empty; write (lowest, highest)")
+        if not 0 <= self.eps < float("inf"):
+            raise ValueError(f"eps is {self.eps}; expected a finite number, 0 or more")
+
+    @property
+    def width(self) -> float:
+        return self.bounds[1] - self.bounds[0]
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.eps:.6g}"
+
+    def with_eps(self, eps: float) -> Threat:
+        """The same threat with another radius."""
+        return dataclasses.replace(self, eps=eps)
+
+    def check_inputs(self, x: Tensor) -> None:
+        """Raises ValueError where `x` is not a batch of inputs this threat is declared for."""
+        if not x.is_floating_point():
+            raise ValueError(
+                f"inputs are {x.dtype}; expected floating point numbers in {list(self.bounds)}. "
+                "Convert 8-bit images with x.float() / 255"
+            )
+        if x.numel() == 0:
+            return
+        low, high = x.min().item(), x.max().item()
+        slack = ROUNDING * self.width
+        if not (low >= self.bounds[0] - slack and high <= self.bounds[1] + slack):
+            raise ValueError(
+                f"inputs span [{low:.4g}, {high:.4g}]; expected values inside the declared bounds "
+                f"{list(self.bounds)}. Put normalisation into the model as its first layer "
+                "(brolly.models.Normalize), or declare the range: "
+                f"{type(self).__name__}({self.eps:.6g}, bounds=(low, high))"
+            )
+
+    def contains(
+        self, x_adv: Float[Tensor, "batch *shape"], x: Float[Tensor, "batch *shape"]
+    ) -> Bool[Tensor, " batch"]:
+        """Which rows of `x_adv` lie in the ball around `x` and in the bounds.
+
+        Computed in float64; `ROUNDING` of the width of the bounds is allowed for.
+        """
+        slack = ROUNDING * self.width
+        wide = x_adv.double()
+        inside = (wide >= self.bounds[0] - slack) & (wide <= self.bounds[1] + slack)
+        near = self.distance(wide, x.double()) <= self.eps + slack
+        return near & inside.flatten(1).all(1)
+
+    @abc.abstractmethod
+    def project(
+        self, x_adv: Float[Tensor, "batch *shape"], x: Float[Tensor, "batch *shape"]
+    ) -> Float[Tensor, "batch *shape"]:
+        """The nearest point (in Euclidean distance) of the threat around `x`."""
+
+    @abc.abstractmethod
+    def sample(self, x: Float[Tensor, "batch *shape"], draws: Draws) -> Float[Tensor, "..."]:
+        """A random point of the ball, cut to the bounds."""
+
+    @abc.abstractmethod
+    def ascend(self, gradient: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+        """The step of length 1 along which the loss grows fastest; 0 where the gradient is 0."""
+
+    @abc.abstractmethod
+    def distance(
+        self, x_adv: Float[Tensor, "batch *shape"], x: Float[Tensor, "batch *shape"]
+    ) -> Float[Tensor, " batch"]:
+        """Distance of each pair of rows, in the norm of the ball."""
+
+
+def per_example(values: Tensor, like: Tensor) -> Tensor:
+    """Reshapes `(batch,)` so that it broadcasts over `like` of shape `(batch, ...)`."""
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def norm(delta: Tensor, order: float) -> Tensor:
+    """Vector norm of each row of `(batch, ...)`."""
+    return torch.linalg.vector_norm(delta.flatten(1), order, dim=1)

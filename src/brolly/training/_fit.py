@@ -1,0 +1,335 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .._device import pick_device
+from ..data import Augmentation, Batches, Dataset
+from ..objectives import Objective, Plain
+from ..threats import Threat
+from ._average import EMA
+from ._history import EpochRecord, History
+from ._optimizers import SGD, Optimizer
+from ._run import RunFolder
+from ._schedules import OneCycle, Progress, Schedule
+from ._validation import Accuracies, Checker, SelectBy, Validation, catastrophic_overfitting
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class TrainingDiverged(ArithmeticError):
+    """The loss is no number any more; the state after the last whole epoch is kept."""
+
+
+def fit(
+    model: nn.Module,
+    data: Dataset,
+    *,
+    objective: Objective | None = None,
+    epochs: int = 20,
+    threat: Threat | None = None,
+    optimizer: Optimizer | None = None,
+    schedule: Schedule | None = None,
+    average: EMA | None = None,
+    batch_size: int = 128,
+    augment: Sequence[Augmentation] = (),
+    precision: Precision = "float32",
+    validation: Validation | None = None,
+    select_by: SelectBy | None = None,
+    patience: int | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    run: RunFolder | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+) -> History:
+    """Trains a model in place and leaves it with the weights of its best epoch.
+
+    After each epoch clean, robust (small PGD) and single-step accuracy are measured on the
+    validation split; the test split is never looked at. When the robust accuracy collapses while
+    the single-step accuracy rises (catastrophic overfitting), training stops and goes back to the
+    best epoch. Submodules that come in eval mode stay in it (frozen BatchNorm), unless all do;
+    parameters that require no gradient stay as they are.
+
+    Args:
+        model: Any module that maps `(batch, ...)` to logits `(batch, classes)`. Its convolutions
+            are laid out channels-last, which changes no value.
+        data: Train and validation split.
+        objective: What to minimise; None: `Plain()`.
+        epochs: Passes over the training split.
+        threat: For the robust validation accuracy; None: that of the objective.
+        optimizer: None: `SGD()`.
+        schedule: Learning-rate schedule, per step; None: `OneCycle()`.
+        average: Average of the weights, which is then what is checked and kept; None: no average.
+        batch_size: Examples per step; a last, smaller batch of an epoch is left out.
+        augment: Applied to each training batch in turn.
+        precision: `bfloat16` runs forward passes under autocast; weights stay float32.
+        validation: How much to check; None: `Validation()`.
+        select_by: Metric of the best epoch; None: `robust` where there is a threat, else `clean`.
+            Without a validation split the last epoch is kept.
+        patience: Epochs without a new best to stop after; None: never.
+        seed: Of the order of examples, augmentation, noise and dropout. The same seed on the same
+            machine gives the same bits.
+        device: `cpu`, `cuda`, ...; None: CUDA where there is one.
+        run: A folder that keeps the state after each epoch. Training goes on from the state
+            found there and ends with the same bits as if it had never been interrupted.
+        on_step: Called with (steps done, steps in all).
+        on_epoch: Called after each epoch.
+
+    Returns:
+        What happened, epoch by epoch.
+
+    Raises:
+        ValueError: An argument is out of range, or the model does not fit the data.
+        TrainingDiverged: The loss became NaN or infinite.
+
+    Example:
+        >>> import brolly
+        >>> data = brolly.load_data("digits")
+        >>> model = brolly.models.MLP(64, classes=10, hidden=[32], normalize=data.statistics)
+        >>> history = brolly.fit(model, data, objective=brolly.NFGSM(brolly.Linf(0.1)), epochs=2)
+        >>> len(history.epochs)
+        2
+    """
+    objective = Plain() if objective is None else objective
+    threat = objective.threat if threat is None else threat
+    if select_by is None:
+        select_by = "clean" if threat is None else "robust"
+    if select_by == "robust" and threat is None:
+        raise ValueError("select_by is 'robust', but there is no threat; pass threat=Linf(...)")
+    if epochs < 1 or not 0 < batch_size <= len(data.train):
+        raise ValueError(
+            f"epochs is {epochs}, batch_size is {batch_size} for {len(data.train)} training "
+            f"examples; expected 1 epoch or more and a batch size of 1 to {len(data.train)}"
+        )
+    device = pick_device(device)
+    check = Checker(data, threat, validation or Validation(), seed, device)
+    # Dropout and the like draw from the global generator; it is lent to the training and returned.
+    with (
+        _training_modes(model),
+        torch.random.fork_rng(devices=[device] if device != "cpu" else []),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+    ):
+        torch.manual_seed(seed)
+        trainer = _Trainer(
+            model.to(device, memory_format=torch.channels_last),
+            data, objective, optimizer or SGD(), schedule or OneCycle(), average, epochs,
+            batch_size, augment, precision, seed, device,
+        )  # fmt: skip
+        if run is not None and (state := run.load_state()) is not None:
+            trainer.load_state(state)
+        policy = _Policy(check, validation or Validation(), select_by, patience, epochs)
+        while trainer.epoch < epochs and not trainer.stopped:
+            loss, logs = trainer.train_epoch(on_step)
+            record = policy.judge(trainer, loss, logs)
+            if run is not None:
+                run.save_state(trainer.state(), trainer.records)
+            if on_epoch is not None:
+                on_epoch(record)
+        model.load_state_dict(trainer.best)
+    return History(tuple(trainer.records), trainer.stopped or None)
+
+
+class _Trainer:
+    """What changes while training: weights, their average, optimiser, randomness, records."""
+
+    def __init__(
+        self, model: nn.Module, data: Dataset, objective: Objective, optimizer: Optimizer,
+        schedule: Schedule, average: EMA | None, epochs: int, batch_size: int,
+        augment: Sequence[Augmentation], precision: Precision, seed: int, device: str,
+    ) -> None:  # fmt: skip
+        self.model, self.objective, self.schedule = model, objective, schedule
+        self.average, self.precision, self.device = average, precision, device
+        self.shadow = copy.deepcopy(model) if average else model
+        self.optimizer = optimizer.build(model)
+        self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._order = torch.Generator().manual_seed(seed)
+        self._noise = torch.Generator().manual_seed(seed + 1)
+        self.batches = Batches(data.train, batch_size, device, self._order, augment, drop_last=True)
+        self.steps = epochs * len(self.batches)
+        self.epoch, self.seconds, self.stopped = 0, 0.0, ""
+        self.scores: list[float] = []
+        self.records: list[EpochRecord] = []
+        self.best = _copy(self.shadow)
+
+    def train_epoch(
+        self, on_step: Callable[[int, int], None] | None
+    ) -> tuple[float, dict[str, float]]:
+        """One pass over the training split; returns the mean loss and its parts."""
+        start, total = time.perf_counter(), 0.0
+        logs: dict[str, float] = defaultdict(float)
+        for number, batch in enumerate(self.batches):
+            step = self.epoch * len(self.batches) + number
+            progress = Progress(step, self.steps, len(self.batches), self.scores)
+            self._set_rate(self.schedule.factor(progress))
+            # Without the cache: a weight cast while crafting would lose its gradient later.
+            with torch.autocast(
+                torch.device(self.device).type,
+                torch.bfloat16,
+                enabled=self.precision == "bfloat16",
+                cache_enabled=False,
+            ):
+                loss = self.objective(self.model, batch, self._noise)
+            value = float(loss.value.detach())
+            if not math.isfinite(value):
+                raise TrainingDiverged(
+                    f"the loss became {value} at epoch {self.epoch + 1}, step {number + 1} of "
+                    f"{len(self.batches)}; the state after epoch {self.epoch} is kept. Lower the "
+                    "learning rate (optimizer.lr) or lengthen the warm-up"
+                )
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.value.backward()
+            self.optimizer.step()
+            if self.average:
+                self.average.update(self.shadow, self.model, step)
+            total += value
+            for name, part in loss.logs.items():
+                logs[name] += float(part)
+            if on_step is not None:
+                on_step(step + 1, self.steps)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.epoch += 1
+        self.seconds += time.perf_counter() - start
+        count = len(self.batches)
+        return total / count, {name: value / count for name, value in logs.items()}
+
+    @property
+    def rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def keep_best(self) -> None:
+        self.best = _copy(self.shadow)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, as tensors and plain values."""
+        return {
+            "model": _copy(self.model),
+            "shadow": _copy(self.shadow) if self.average else None,
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+            "order": self._order.get_state(),
+            "noise": self._noise.get_state(),
+            "global": torch.get_rng_state(),
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "stopped": self.stopped,
+            "scores": self.scores,
+            "records": [record.to_json() for record in self.records],
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        if self.average:
+            self.shadow.load_state_dict(state["shadow"])
+        self.best = state["best"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._order.set_state(state["order"])
+        self._noise.set_state(state["noise"])
+        torch.set_rng_state(state["global"])
+        self.epoch, self.seconds = state["epoch"], state["seconds"]
+        self.stopped, self.scores = state["stopped"], state["scores"]
+        self.records = [EpochRecord(**record) for record in state["records"]]
+
+    def _set_rate(self, factor: float) -> None:
+        for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = rate * factor
+
+
+@dataclasses.dataclass(frozen=True)
+class _Policy:
+    """After each epoch: check, choose the best, decide whether to go on."""
+
+    check: Checker
+    validation: Validation
+    select_by: SelectBy
+    patience: int | None
+    epochs: int
+
+    def judge(self, trainer: _Trainer, loss: float, logs: dict[str, float]) -> EpochRecord:
+        start = time.perf_counter()
+        due = trainer.epoch % self.validation.every == 0 or trainer.epoch == self.epochs
+        train = validation = Accuracies()
+        if due:
+            with torch.autocast(
+                torch.device(trainer.device).type,
+                torch.bfloat16,
+                enabled=trainer.precision == "bfloat16",
+            ):
+                train = self.check.train(trainer.shadow)
+                validation = self.check.validation(trainer.shadow)
+        trainer.seconds += time.perf_counter() - start
+        record = EpochRecord(
+            epoch=trainer.epoch,
+            seconds=trainer.seconds,
+            learning_rate=trainer.rate,
+            train_loss=loss,
+            train_clean=train.clean,
+            train_robust=train.robust,
+            validation_clean=validation.clean,
+            validation_robust=validation.robust,
+            validation_single_step=validation.single_step,
+            logs=logs,
+        )
+        record = self._decide(trainer, record)
+        trainer.records.append(record)
+        return record
+
+    def _decide(self, trainer: _Trainer, record: EpochRecord) -> EpochRecord:
+        score = getattr(record, f"validation_{self.select_by}")
+        checked = [r for r in trainer.records if r.validation_clean is not None]
+        if catastrophic_overfitting(checked[-1] if checked else None, record):
+            best = next(r.epoch for r in reversed(checked) if r.best)
+            trainer.stopped = (
+                f"catastrophic overfitting: robust validation accuracy fell from "
+                f"{checked[-1].validation_robust:.1%} to {record.validation_robust:.1%} while "
+                f"single-step accuracy rose to {record.validation_single_step:.1%}; training "
+                f"stopped and went back to epoch {best}"
+            )
+            return dataclasses.replace(record, note=trainer.stopped)
+        if score is None:  # nothing to choose by: the newest weights are kept
+            trainer.keep_best()
+            return dataclasses.replace(record, best=not checked)
+        better = score > max(trainer.scores, default=-math.inf)
+        trainer.scores.append(score)
+        if better:
+            trainer.keep_best()
+        elif self.patience is not None and _since_best(trainer.scores) >= self.patience:
+            trainer.stopped = (
+                f"early stopping: {self.select_by} validation accuracy had no new best in "
+                f"{_since_best(trainer.scores)} checks"
+            )
+        return dataclasses.replace(record, best=better, note=trainer.stopped or None)
+
+
+def _since_best(scores: Sequence[float]) -> int:
+    return len(scores) - 1 - scores.index(max(scores))
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+class _training_modes:
+    """Training mode for a model that comes in eval mode as a whole; its own modes afterwards."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._modes = [(module, module.training) for module in model.modules()]
+
+    def __enter__(self) -> None:
+        if not any(training for _, training in self._modes):
+            self._model.train()
+
+    def __exit__(self, *exception: object) -> None:
+        for module, training in self._modes:
+            module.training = training

@@ -1,0 +1,75 @@
+"""What happened in training, epoch by epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochRecord:
+    """One epoch. Accuracies are parts of 1; None where nothing was measured.
+
+    Attributes:
+        epoch: From 1.
+        seconds: Time since the start of training, checks included.
+        learning_rate: At the last step of the epoch.
+        train_loss: Mean over the epoch's batches.
+        train_clean, train_robust: On a fixed sample of the training split.
+        validation_clean, validation_robust: On the validation split; robust under a small PGD.
+        validation_single_step: Accuracy under FGSM, which betrays catastrophic overfitting.
+        best: Whether this epoch is the best so far.
+        note: A remark, such as why training ended here.
+        logs: Means of the parts of the loss.
+    """
+
+    epoch: int
+    seconds: float
+    learning_rate: float
+    train_loss: float
+    train_clean: float | None = None
+    train_robust: float | None = None
+    validation_clean: float | None = None
+    validation_robust: float | None = None
+    validation_single_step: float | None = None
+    best: bool = False
+    note: str | None = None
+    logs: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """The epochs of a training run.
+
+    Attributes:
+        epochs: One record an epoch.
+        stopped: Why training ended before its last epoch, if it did.
+    """
+
+    epochs: tuple[EpochRecord, ...] = ()
+    stopped: str | None = None
+
+    @property
+    def best(self) -> EpochRecord | None:
+        """The epoch whose weights the model was left with."""
+        return next((record for record in reversed(self.epochs) if record.best), None)
+
+    def __repr__(self) -> str:
+        lines = ["epoch  seconds  train loss  clean (train/val)  robust (train/val)"]
+        lines += [
+            f"{r.epoch:5d}  {r.seconds:7.1f}  {r.train_loss:10.4f}"
+            f"  {percent(r.train_clean):>8}/{percent(r.validation_clean):<8}"
+            f"  {percent(r.train_robust):>8}/{percent(r.validation_robust):<8}"
+            f"{'  best' if r is self.best else ''}"
+            for r in self.epochs
+        ]
+        return "\n".join([*lines, *([self.stopped] if self.stopped else [])])
+
+
+def percent(value: float | None) -> str:
+    """A rate for a table; a dash where nothing was measured."""
+    return "-" if value is None else f"{value:.2%}"

@@ -1,0 +1,98 @@
+"""Optimisers, described; torch's own do the work."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+#: Which parameters weight decay touches. `all`: every one. `no_norm`: those with two axes or more,
+#: so neither biases nor the scales and shifts of normalisation layers.
+Decays = Literal["all", "no_norm"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Optimizer(abc.ABC):
+    """A description of an optimiser; `build` makes it for a model's trainable parameters."""
+
+    lr: float
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0:
+            raise ValueError(f"lr is {self.lr}; expected more than 0")
+
+    @abc.abstractmethod
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        """The optimiser for those parameters of `model` that require gradients."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum, as `torch.optim.SGD`.
+
+    Args:
+        lr: Largest learning rate; the schedule scales it.
+        momentum: Decay of the accumulated gradient.
+        nesterov: Whether to look ahead along the momentum.
+        weight_decay: Weight of the penalty `sum(w ** 2) / 2`, added to the gradient.
+        decays: Which parameters it touches.
+    """
+
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    decays: Decays = "no_norm"
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            parameter_groups(model, self.weight_decay, self.decays),
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov and self.momentum > 0,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), as `torch.optim.AdamW`.
+
+    Args:
+        lr: Largest learning rate; the schedule scales it.
+        betas: Decays of the first and second moment.
+        weight_decay: Part of a weight that is taken away per step, times the learning rate.
+        decays: Which parameters it touches.
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-2
+    decays: Decays = "no_norm"
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
+            parameter_groups(model, self.weight_decay, self.decays), lr=self.lr, betas=self.betas
+        )
+
+
+def parameter_groups(model: nn.Module, weight_decay: float, decays: Decays) -> list[dict[str, Any]]:
+    """Trainable parameters with and without decay.
+
+    Raises:
+        ValueError: No parameter requires gradients.
+    """
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trainable:
+        raise ValueError(
+            "no parameter of the model requires gradients; expected at least one to train"
+        )
+    decayed = [p for p in trainable if decays == "all" or p.ndim > 1]
+    spared = [p for p in trainable if not (decays == "all" or p.ndim > 1)]
+    groups = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]

@@ -1,0 +1,153 @@
+"""The folder a training run leaves behind."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from .._files import replacing, write_json, write_text
+from ._history import EpochRecord
+
+SCHEMA = 1
+
+
+class RunFolder:
+    """Recipe, environment, metrics, weights and state of one run; each file whole or absent.
+
+    ```
+    recipe.yaml         what was asked for
+    environment.json    versions and hardware, and the schema of the folder
+    metrics.jsonl       one line an epoch
+    state.pt            everything needed to go on, after the last epoch done
+    model.safetensors   the weights of the best epoch; there once training has ended
+    evaluation/*.json   results
+    report.html         the page
+    ```
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.recipe = self.path / "recipe.yaml"
+        self.environment = self.path / "environment.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.state = self.path / "state.pt"
+        self.model = self.path / "model.safetensors"
+        self.evaluations = self.path / "evaluation"
+        self.report = self.path / "report.html"
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has ended."""
+        return self.model.is_file()
+
+    def check(self) -> None:
+        """Raises ValueError where this is no run folder, or one of a newer brolly."""
+        if not self.recipe.is_file():
+            raise ValueError(
+                f"{self.path} is not a run: it has no recipe.yaml. Expected a folder that "
+                "`brolly train RECIPE` made, such as runs/digits-robust-1a2b3c4d"
+            )
+        if not self.environment.is_file():
+            return
+        try:
+            schema = json.loads(self.environment.read_text(encoding="utf-8"))["schema"]
+        except (json.JSONDecodeError, KeyError, TypeError):
+            raise ValueError(
+                f"{self.environment} is damaged; expected JSON with a schema"
+            ) from None
+        if schema > SCHEMA:
+            raise ValueError(
+                f"{self.path} has schema {schema}; this version of brolly reads up to {SCHEMA}. "
+                "Install a newer brolly"
+            )
+
+    def create(self, recipe: str, environment: Mapping[str, Any]) -> None:
+        """Writes what is known before training; does nothing to a folder that has it."""
+        if not self.recipe.is_file():
+            write_json(self.environment, {"schema": SCHEMA, **environment})
+            write_text(self.recipe, recipe)
+        self.check()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder for this process; the lock ends with the process, however it ends.
+
+        Raises:
+            ValueError: Another process holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                raise ValueError(
+                    f"{self.path} is in use by process {file.read().strip() or 'unknown'}; wait "
+                    "for it to end, or stop it and run the command again"
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def save_state(self, state: Mapping[str, Any], epochs: Sequence[EpochRecord]) -> None:
+        """Keeps the state after an epoch, then the metrics up to it."""
+        with replacing(self.state) as temporary:
+            torch.save({"schema": SCHEMA, **state}, temporary)
+        lines = (json.dumps(record.to_json(), allow_nan=False) for record in epochs)
+        write_text(self.metrics, "".join(f"{line}\n" for line in lines))
+
+    def load_state(self) -> dict[str, Any] | None:
+        """The last state kept, or None before the first; nothing in it is executed.
+
+        Raises:
+            ValueError: The file is damaged, foreign, or of a newer schema.
+        """
+        if not self.state.is_file():
+            return None
+        try:
+            state = torch.load(self.state, map_location="cpu", weights_only=True)
+            schema = state["schema"]
+        except Exception as error:  # torch.load raises many kinds on bad files
+            raise ValueError(
+                f"{self.state} is damaged or no state of brolly ({type(error).__name__}); it was "
+                "left as it is. Remove it to train from the start"
+            ) from None
+        if schema > SCHEMA:
+            raise ValueError(
+                f"{self.state} has schema {schema}; this version of brolly reads up to {SCHEMA}"
+            )
+        return state
+
+    def finish(self, model: nn.Module, metadata: Mapping[str, str]) -> None:
+        """Writes the weights, which marks the run as finished."""
+        with replacing(self.model) as temporary:
+            safetensors.torch.save_model(model, str(temporary), metadata=dict(metadata))
+
+    def load_weights(self, model: nn.Module) -> None:
+        """Fills `model` with the weights of the run.
+
+        Raises:
+            ValueError: There are none yet, or the file is damaged or of another network.
+        """
+        if not self.finished:
+            raise ValueError(
+                f"{self.path} is not trained to the end yet; go on with "
+                f"`brolly train {self.recipe}`"
+            )
+        try:
+            safetensors.torch.load_model(model, str(self.model))
+        except (safetensors.SafetensorError, RuntimeError) as error:
+            raise ValueError(
+                f"{self.model} is damaged or holds another network than its recipe names: {error}"
+            ) from None
