@@ -9,4 +9,5 @@ from ._dataset import Dataset as Dataset
 from ._dataset import Split as Split
 from ._dataset import Statistics as Statistics
 from ._load import DATASETS as DATASETS
+from ._load import find_data as find_data
 from ._load import load_data as load_data

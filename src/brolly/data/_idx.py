@@ -101,6 +101,15 @@ def load_idx_set(
     )
 
 
+def locate(source: IdxSet, data_dir: str | Path | None = None) -> Path | None:
+    """The first folder that holds all four files of a set."""
+    for folder in _folders(data_dir):
+        place = folder / source.folder / "raw"
+        if all((place / file.name).is_file() for file in source.files):
+            return place
+    return None
+
+
 def parse_idx(content: bytes) -> Tensor:
     """Reads an IDX file of bytes: magic `0 0 8 ndim`, big-endian sizes, values.
 

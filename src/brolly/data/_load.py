@@ -8,7 +8,7 @@ from pathlib import Path
 from .._names import suggest
 from ._dataset import Dataset
 from ._digits import load_digits
-from ._idx import FASHION_MNIST, MNIST, load_idx_set
+from ._idx import FASHION_MNIST, MNIST, load_idx_set, locate
 
 _LOADERS: dict[str, Callable[[str | Path | None, float], Dataset]] = {
     "digits": lambda data_dir, validation: load_digits(validation),
@@ -45,3 +45,12 @@ def load_data(name: str, *, data_dir: str | Path | None = None, validation: floa
     if name not in _LOADERS:
         raise ValueError(f"data set {name!r} is unknown. {suggest(name, _LOADERS)}")
     return _LOADERS[name](data_dir, validation)
+
+
+def find_data(data_dir: str | Path | None = None) -> dict[str, str]:
+    """Where each data set lies on this machine, in words; nothing is downloaded or read."""
+    found = {source.name: locate(source, data_dir) for source in (MNIST, FASHION_MNIST)}
+    return {
+        "digits": "comes with scikit-learn",
+        **{name: str(place or "not found; downloaded when used") for name, place in found.items()},
+    }

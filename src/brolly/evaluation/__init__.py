@@ -13,3 +13,5 @@ from ._evaluation import ModelFacts as ModelFacts
 from ._evaluation import Picture as Picture
 from ._judge import NO_PREDICTION as NO_PREDICTION
 from ._judge import Judge as Judge
+from ._preflight import Finding as Finding
+from ._preflight import preflight as preflight

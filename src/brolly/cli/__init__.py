@@ -1,0 +1,3 @@
+"""The `brolly` command."""
+
+from ._main import main as main

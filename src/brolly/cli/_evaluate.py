@@ -1,0 +1,105 @@
+"""`brolly evaluate`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..evaluation import Evaluation
+
+
+def evaluate(
+    run: Path,
+    *,
+    threat: str | None = None,
+    examples: int | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+    data_dir: Path | None = None,
+    device: str | None = None,
+) -> int:
+    """Attack a trained network and report how it holds; the same command goes on if interrupted.
+
+    Parameters
+    ----------
+    run
+        Run folder that `brolly train` made.
+    threat
+        What the adversary may do, such as linf:8/255; the recipe's own if not given.
+    examples
+        How many test examples, from the first; all if not given.
+    batch_size
+        Examples attacked at a time; the result does not depend on it.
+    seed
+        Of the attacks.
+    data_dir
+        First folder to search for data; then $BROLLY_DATA and the cache.
+    device
+        Where to compute: cpu, cuda, cuda:1, ...
+    """
+    parts = ["brolly", "evaluate", str(run)]
+    parts += ["--threat", threat] if threat else []
+    parts += ["--examples", str(examples)] if examples else []
+    parts += ["--seed", str(seed)] if seed else []
+    command = shlex.join(parts)
+    try:
+        result = evaluate_run(
+            run, threat=threat, examples=examples, batch_size=batch_size, seed=seed,
+            data_dir=data_dir, device=device, command=command,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        print(f"\nInterrupted; what is done is kept. Go on with: {command}", file=sys.stderr)
+        return 130
+    from ..report import read_run, write_report
+
+    page = write_report(run / "report.html", [read_run(run)])
+    for warning in result.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(result.verdict())
+    print(f"Report: {page}\nRepeat: {command}")
+    return 0
+
+
+def evaluate_run(
+    path: Path,
+    *,
+    threat: str | None = None,
+    examples: int | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+    data_dir: Path | None = None,
+    device: str | None = None,
+    command: str = "",
+) -> Evaluation:
+    """Evaluates a run with a live table; the result is kept in its folder."""
+    from ..evaluation import evaluate as attack
+    from ..recipes import load_run
+    from ..threats import parse_threat
+    from ..training import RunFolder
+    from ._live import EvaluationTable
+
+    run = RunFolder(path)
+    run.check()
+    with run.locked():
+        recipe, model, data = load_run(path, data_dir)
+        ball = parse_threat(threat or recipe.threat, data.bounds)
+        stem = str(ball).replace(":", "-")
+        stem += f"-n{examples}" if examples else ""
+        stem += f"-seed{seed}" if seed else ""
+        with EvaluationTable(f"Evaluating {recipe.name} against {ball}") as table:
+            return attack(
+                model,
+                data.test,
+                ball,
+                examples=examples,
+                batch_size=batch_size,
+                seed=seed,
+                device=device,
+                name=recipe.name,
+                command=command,
+                save_to=run.evaluations / f"{stem}.json",
+                on_progress=table.on_progress,
+            )

@@ -1,0 +1,67 @@
+"""The commands, and how their errors reach the user."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from ._demo import demo
+from ._doctor import doctor
+from ._evaluate import evaluate
+from ._report import report
+from ._train import train
+
+#: Exit codes.
+USER_ERROR, FAILED, INTERRUPTED = 2, 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits: 0 done, 1 failed, 2 user error, 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command line; returns the exit code."""
+    try:
+        return (
+            _app()(arguments, exit_on_error=False, result_action="return_value") or 0
+        )  # commands without an outcome return None
+    except CycloptsError:  # already printed
+        return USER_ERROR
+    except ValueError as error:
+        return _complain(str(error), USER_ERROR)
+    except OSError as error:
+        return _complain(
+            f"{error.strerror or error}: {error.filename or 'while writing'}. Files that were "
+            "complete are kept; once this is put right, the same command goes on",
+            FAILED,
+        )
+    except ArithmeticError as error:
+        return _complain(str(error), FAILED)
+    except KeyboardInterrupt:
+        return _complain("interrupted; the same command goes on", INTERRUPTED)
+
+
+def _app() -> App:
+    app = App(
+        name="brolly",
+        help="Train PyTorch networks that stay right under perturbation, and measure how right.",
+        version=_version,
+        suppress_keyboard_interrupt=False,
+    )
+    for command in (demo, train, evaluate, report, doctor):
+        app.command(command)
+    return app
+
+
+def _version() -> str:
+    from .._environment import __version__
+
+    return __version__
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,124 @@
+"""`brolly train`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from ..recipes import Recipe
+    from ..training import RunFolder
+
+
+def train(
+    recipe: str,
+    *overrides: str,
+    runs: Path = Path("runs"),
+    data_dir: Path | None = None,
+    device: str | None = None,
+    print_config: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Train a network from a recipe; the same command goes on with a half-finished run.
+
+    Shipped recipes: digits-plain, digits-robust, fashion-mnist-plain, fashion-mnist-fast,
+    fashion-mnist-trades, mnist-fast.
+
+    Parameters
+    ----------
+    recipe
+        Name of a shipped recipe, a YAML file, or a run folder to go on with.
+    overrides
+        Changes to the recipe, such as epochs=5 or optimizer.lr=0.05.
+    runs
+        Folder that run folders are made in.
+    data_dir
+        First folder to search for data; then $BROLLY_DATA and the cache.
+    device
+        Where to compute: cpu, cuda, cuda:1, ...
+    print_config
+        Print the whole recipe, defaults included, and stop.
+    dry_run
+        Check recipe, data and model with one batch, say what would be done, and stop.
+    """
+    from ..recipes import Recipe
+    from ..training import RunFolder
+
+    folder = Path(recipe)
+    resuming = (folder / "recipe.yaml").is_file()
+    if resuming and overrides:
+        raise ValueError(
+            f"{folder} is a run, whose recipe is fixed; overrides {list(overrides)} make another "
+            f"one. Write brolly train {folder / 'recipe.yaml'} {' '.join(overrides)}"
+        )
+    parsed = Recipe.load(folder / "recipe.yaml" if resuming else recipe, overrides)
+    run = RunFolder(folder if resuming else runs / parsed.folder)
+    if print_config:
+        print(parsed.to_yaml(), end="")
+        return 0
+    if dry_run:
+        return _dry_run(parsed, run, data_dir, device)
+    return train_in(parsed, run, data_dir, device)
+
+
+def train_in(
+    recipe: Recipe, run: RunFolder, data_dir: Path | None = None, device: str | None = None
+) -> int:
+    """Trains with a live table, unless the run has ended before; says what comes next."""
+    from ..recipes import train_recipe
+    from ._live import TrainingTable
+
+    with run.locked():
+        if run.finished:
+            print(f"{run.path} is trained already.")
+            return 0
+        if run.state.is_file():
+            print(f"Going on in {run.path}", file=sys.stderr)
+        try:
+            with TrainingTable(recipe.name, recipe.epochs) as table:
+                history = train_recipe(
+                    recipe, run, data_dir=data_dir, device=device,
+                    on_step=table.on_step, on_epoch=table.on_epoch,
+                )  # fmt: skip
+        except KeyboardInterrupt:
+            print(
+                f"\nInterrupted; the last whole epoch is kept. Go on with: brolly train {run.path}",
+                file=sys.stderr,
+            )
+            return 130
+    if history.stopped:
+        print(f"Note: {history.stopped}")
+    if history.best is not None:
+        print(f"Kept the weights of epoch {history.best.epoch}.")
+    print(f"Run: {run.path}\nNext: brolly evaluate {run.path}")
+    return 0
+
+
+def _dry_run(recipe: Recipe, run: RunFolder, data_dir: Path | None, device: str | None) -> int:
+    import torch
+
+    from .._device import pick_device
+    from ..data import Batches
+    from ..recipes import build_data, build_model
+
+    device = pick_device(device)
+    data = build_data(recipe, data_dir)
+    model = build_model(recipe, data).to(device)
+    batch = next(iter(Batches(data.train.first(recipe.batch_size), recipe.batch_size, device)))
+    objective = recipe.build_objective(data.bounds)
+    loss = float(objective(model, batch, torch.Generator().manual_seed(recipe.seed)).value)
+    steps = len(data.train) // recipe.batch_size
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    state = "ended" if run.finished else "begun" if run.state.is_file() else "new"
+    print(
+        f"data      {data.name}: {len(data.train)} to train, {len(data.validation)} to validate, "
+        f"{len(data.test)} to test\n"
+        f"model     {recipe.model.name}: {parameters:,} parameters\n"
+        f"objective {recipe.objective.name} against {recipe.threat}: loss {loss:.4f} on one batch\n"
+        f"training  {recipe.epochs} epochs of {steps} steps on {device}\n"
+        f"run       {run.path} ({state})"
+    )
+    return 0
