@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
@@ -18,6 +18,7 @@ def evaluate(
     examples: int | None = None,
     batch_size: int = 256,
     seed: int = 0,
+    precision: Literal["float32", "bfloat16"] = "float32",
     data_dir: Path | None = None,
     device: str | None = None,
 ) -> int:
@@ -35,6 +36,8 @@ def evaluate(
         Examples attacked at a time; the result does not depend on it.
     seed
         Of the attacks.
+    precision
+        Of the search; verdicts are always in float32. bfloat16 is faster on newer hardware.
     data_dir
         First folder to search for data; then $BROLLY_DATA and the cache.
     device
@@ -44,6 +47,7 @@ def evaluate(
     parts += ["--threat", threat] if threat else []
     parts += ["--examples", str(examples)] if examples else []
     parts += ["--seed", str(seed)] if seed else []
+    parts += ["--precision", precision] if precision != "float32" else []
     command = shlex.join(parts)
     try:
         result = evaluate_run(
@@ -70,6 +74,7 @@ def evaluate_run(
     examples: int | None = None,
     batch_size: int = 256,
     seed: int = 0,
+    precision: Literal["float32", "bfloat16"] = "float32",
     data_dir: Path | None = None,
     device: str | None = None,
     command: str = "",
@@ -89,6 +94,7 @@ def evaluate_run(
         stem = str(ball).replace(":", "-")
         stem += f"-n{examples}" if examples else ""
         stem += f"-seed{seed}" if seed else ""
+        stem += f"-{precision}" if precision != "float32" else ""
         with EvaluationTable(f"Evaluating {recipe.name} against {ball}") as table:
             return attack(
                 model,
@@ -97,6 +103,7 @@ def evaluate_run(
                 examples=examples,
                 batch_size=batch_size,
                 seed=seed,
+                precision=precision,
                 device=device,
                 name=recipe.name,
                 command=command,

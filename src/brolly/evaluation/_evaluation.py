@@ -22,6 +22,10 @@ SCHEMA = 1
 HELD, WRONG = -1, -2
 
 
+#: Of forward passes while searching: float32, or bfloat16 under autocast.
+Precision = Literal["float32", "bfloat16"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Count:
     """`hits` of `total` examples."""
@@ -116,6 +120,7 @@ class Evaluation:
         model: Which model it was.
         data: Which examples they were.
         seed: Seed of every attack.
+        precision: In which the attacks searched; verdicts are always in float32.
         attacks: The attacks, in the order they were run; each met the examples still standing.
         index: Positions of the examples in the split, `(n,)`.
         label: Labels, `(n,)`.
@@ -154,6 +159,7 @@ class Evaluation:
     command: str = ""
     environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     created: str = ""
+    precision: Precision = "float32"
 
     @property
     def clean(self) -> Count:
@@ -233,6 +239,7 @@ class Evaluation:
             "created": self.created,
             "command": self.command,
             "seed": self.seed,
+            "precision": self.precision,
             "clean": _count_json(self.clean),
             "robust": _count_json(self.robust),
             "model": dataclasses.asdict(self.model),
@@ -262,6 +269,7 @@ class Evaluation:
             model=ModelFacts(**value["model"]),
             data=DataFacts(**{**value["data"], "classes": tuple(value["data"]["classes"])}),
             seed=value["seed"],
+            precision=value["precision"],
             attacks=tuple(
                 AttackRecord(**{**a, "cost": Cost(**a["cost"])}) for a in value["attacks"]
             ),
