@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -213,7 +213,9 @@ class APGDTargeted(Attack):
     steps: int = 100
     targets: int = 9
 
-    name: ClassVar[str] = "apgd-t"
+    @property
+    def name(self) -> str:
+        return "apgd-t"
 
     def __post_init__(self) -> None:
         _check_counts(steps=self.steps, targets=self.targets)

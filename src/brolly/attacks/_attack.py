@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +17,7 @@ from ._engine import (
     Search,
     Stopwatch,
     check_batch,
+    check_integers,
     private_randomness,
     untouched,
 )
@@ -37,7 +37,10 @@ class Attack(abc.ABC):
 
     threat: Threat
 
-    name: ClassVar[str]
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """What tables call it."""
 
     @torch.inference_mode(False)
     def __call__(
@@ -65,9 +68,14 @@ class Attack(abc.ABC):
             ValueError: Inputs, labels or logits do not fit the threat or each other.
         """
         x = x.detach().clone() if x.is_inference() else x.detach()
-        check_batch(model, self.threat, x, y)
         if index is None:
             index = torch.arange(len(x), device=x.device)
+        check_batch(model, self.threat, x)
+        check_integers(y, x, "labels")
+        check_integers(index, x, "indices")
+        if target is not None:
+            check_integers(target, x, "targets")
+            target = target.long()
         draws = Draws.from_generator(generator, index.to(x.device))
         if len(x) == 0:
             none = torch.zeros(0, device=x.device)

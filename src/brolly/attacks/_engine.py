@@ -86,10 +86,10 @@ class Search:
         self._model = model
         self.worst = x.clone()
         self.fooled = torch.zeros_like(y, dtype=torch.bool)
-        self._worst_margin = torch.full(y.shape, -torch.inf, device=x.device)
         self.forwards = self.backwards = 0
         with torch.no_grad():
             self.clean_logits = self._forward(x)
+        self._worst_margin = torch.full_like(self.clean_logits[:, 0], -torch.inf)
         classes = self.clean_logits.shape[1]
         check_labels(y, classes, "label")
         if target is not None:
@@ -193,17 +193,21 @@ def check_labels(y: Tensor, classes: int, name: str) -> None:
         )
 
 
-def check_batch(model: nn.Module, threat: Threat, x: Tensor, y: Tensor) -> None:
-    """Raises ValueError where inputs and labels do not fit the threat, the model or each other."""
+def check_integers(values: Tensor, x: Tensor, name: str) -> None:
+    """Raises ValueError where `values` are not one integer per example of `x`."""
+    if values.ndim != 1 or len(values) != len(x):
+        raise ValueError(
+            f"{name} have shape {tuple(values.shape)} for inputs of shape {tuple(x.shape)}; "
+            f"expected ({len(x)},): one integer per example"
+        )
+    if values.is_floating_point() or values.dtype == torch.bool:
+        raise ValueError(f"{name} are {values.dtype}; expected integers. Convert with .long()")
+
+
+def check_batch(model: nn.Module, threat: Threat, x: Tensor) -> None:
+    """Raises ValueError where inputs do not fit the threat or the model."""
     if not isinstance(model, nn.Module):
         raise ValueError(f"the model is a {type(model).__name__}; expected a torch.nn.Module")
-    if y.ndim != 1 or len(y) != len(x):
-        raise ValueError(
-            f"labels have shape {tuple(y.shape)} for inputs of shape {tuple(x.shape)}; expected "
-            f"({len(x)},): one class index per example"
-        )
-    if y.is_floating_point() or y.dtype == torch.bool:
-        raise ValueError(f"labels are {y.dtype}; expected integers. Write y.long()")
     threat.check_inputs(x)
     home = next(model.parameters(), None)
     if home is not None and home.device.type != x.device.type:
@@ -232,8 +236,8 @@ def untouched(model: nn.Module, mode: Mode = "eval") -> Iterator[None]:
             module.training = training
         for module, name, buffer, value in buffers:
             module._buffers[name] = buffer
-            with torch.no_grad():
-                buffer.copy_(value)
+            # Through `.data`, as autograd is not to see a change: the values are what they were.
+            buffer.data.copy_(value)
 
 
 @contextlib.contextmanager
@@ -241,7 +245,11 @@ def private_randomness(draws: Draws, device: torch.device) -> Iterator[None]:
     """Gives a randomised model numbers of its own, and the global generators their state back."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(draws.seed)
+        # torch.manual_seed would seed every device, also those that are not forked here.
+        torch.default_generator.manual_seed(draws.seed)
+        for forked in devices:
+            with torch.cuda.device(forked):
+                torch.cuda.manual_seed(draws.seed)
         yield
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
 from ._attack import Attack
 from ._engine import Search
@@ -30,7 +29,9 @@ class FGSM(Attack):
         torch.Size([2])
     """
 
-    name: ClassVar[str] = "fgsm"
+    @property
+    def name(self) -> str:
+        return "fgsm"
 
     def search(self, search: Search) -> None:
         PGD(self.threat, steps=1, random_start=False).search(search)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -54,7 +53,9 @@ class PGD(Attack):
     random_start: bool = True
     momentum: float = 0.0
 
-    name: ClassVar[str] = "pgd"
+    @property
+    def name(self) -> str:
+        return "pgd"
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.restarts < 1:

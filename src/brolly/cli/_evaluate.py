@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from ._command import command
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
@@ -43,19 +44,19 @@ def evaluate(
     device
         Where to compute: cpu, cuda, cuda:1, ...
     """
-    parts = ["brolly", "evaluate", str(run)]
+    parts = ["evaluate", str(run)]
     parts += ["--threat", threat] if threat else []
     parts += ["--examples", str(examples)] if examples else []
     parts += ["--seed", str(seed)] if seed else []
     parts += ["--precision", precision] if precision != "float32" else []
-    command = shlex.join(parts)
+    again = command(*parts, data_dir=data_dir, device=device)
     try:
         result = evaluate_run(
             run, threat=threat, examples=examples, batch_size=batch_size, seed=seed,
-            data_dir=data_dir, device=device, command=command,
+            precision=precision, data_dir=data_dir, device=device, command=again,
         )  # fmt: skip
     except KeyboardInterrupt:
-        print(f"\nInterrupted; what is done is kept. Go on with: {command}", file=sys.stderr)
+        print(f"\nInterrupted; what is done is kept. Go on with: {again}", file=sys.stderr)
         return 130
     from ..report import read_run, write_report
 
@@ -63,7 +64,7 @@ def evaluate(
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(result.verdict())
-    print(f"Report: {page}\nRepeat: {command}")
+    print(f"Report: {page}\nRepeat: {again}")
     return 0
 
 

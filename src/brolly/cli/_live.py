@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _COLUMNS = ("epoch", "time", "lr", "train loss", "train clean", "train robust", "val clean",
             "val robust", "")  # fmt: skip
 
+T = TypeVar("T", bound="_LiveTable")
+
 
 class _LiveTable(abc.ABC):
     """Shows `render()` while in its `with` block, if there is a terminal to show it on."""
@@ -27,7 +29,7 @@ class _LiveTable(abc.ABC):
         self._live: Live | None = None
         self._started = time.monotonic()
 
-    def __enter__(self) -> Self:
+    def __enter__(self: T) -> T:
         if self._console.is_terminal:
             self._live = Live(
                 console=self._console, get_renderable=self.render, refresh_per_second=4

@@ -69,7 +69,10 @@ def train_in(
 ) -> int:
     """Trains with a live table, unless the run has ended before; says what comes next."""
     from ..recipes import train_recipe
+    from ._command import command
     from ._live import TrainingTable
+
+    path = str(run.path)
 
     with run.locked():
         if run.finished:
@@ -84,8 +87,9 @@ def train_in(
                     on_step=table.on_step, on_epoch=table.on_epoch,
                 )  # fmt: skip
         except KeyboardInterrupt:
+            again = command("train", path, data_dir=data_dir, device=device)
             print(
-                f"\nInterrupted; the last whole epoch is kept. Go on with: brolly train {run.path}",
+                f"\nInterrupted; the last whole epoch is kept. Go on with: {again}",
                 file=sys.stderr,
             )
             return 130
@@ -93,7 +97,7 @@ def train_in(
         print(f"Note: {history.stopped}")
     if history.best is not None:
         print(f"Kept the weights of epoch {history.best.epoch}.")
-    print(f"Run: {run.path}\nNext: brolly evaluate {run.path}")
+    print(f"Run: {path}\nNext: {command('evaluate', path, data_dir=data_dir, device=device)}")
     return 0
 
 
@@ -109,7 +113,7 @@ def _dry_run(recipe: Recipe, run: RunFolder, data_dir: Path | None, device: str 
     model = build_model(recipe, data).to(device)
     batch = next(iter(Batches(data.train.first(recipe.batch_size), recipe.batch_size, device)))
     objective = recipe.build_objective(data.bounds)
-    loss = float(objective(model, batch, torch.Generator().manual_seed(recipe.seed)).value)
+    loss = objective(model, batch, torch.Generator().manual_seed(recipe.seed)).value.item()
     steps = len(data.train) // recipe.batch_size
     parameters = sum(parameter.numel() for parameter in model.parameters())
     state = "ended" if run.finished else "begun" if run.state.is_file() else "new"

@@ -17,7 +17,7 @@ class Batch(NamedTuple):
 
     x: Tensor
     y: Tensor
-    index: Tensor
+    index: Tensor  # pyright: ignore[reportIncompatibleMethodOverride]  # hides tuple.index
 
 
 @runtime_checkable

@@ -79,7 +79,7 @@ class Split:
     def sha256(self) -> str:
         """Hash of inputs and labels."""
         parts = (self.inputs.cpu().contiguous(), self.labels.cpu().contiguous())
-        return sha256(*(memoryview(part.numpy()).cast("B") for part in parts if part.numel()))
+        return sha256(*(part.numpy().data.cast("B") for part in parts if part.numel()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Dataset:
         train: tuple[Tensor, Tensor],
         test: tuple[Tensor, Tensor],
         *,
-        validation: tuple[Tensor, Tensor] | float = 0.1,
+        validation: tuple[Tensor, Tensor] | float | int = 0.1,
         classes: tuple[str, ...] | None = None,
         bounds: tuple[float, float] = (0.0, 1.0),
         scale: float | None = None,
@@ -163,8 +163,8 @@ class Dataset:
             >>> len(data.train), len(data.validation)
             (90, 10)
         """
-        if isinstance(validation, float):
-            train, validation = _set_aside(train, validation)
+        if isinstance(validation, float | int):
+            train, validation = _set_aside(train, float(validation))
         if classes is None:
             highest = max(int(y.max()) for _, y in (train, validation, test) if len(y))
             classes = tuple(str(label) for label in range(highest + 1))
@@ -185,6 +185,10 @@ def _set_aside(
     if not 0 <= part < 1:
         raise ValueError(f"validation is {part}; expected a part of the training data in [0, 1)")
     inputs, labels = train
+    if len(inputs) != len(labels):
+        raise ValueError(
+            f"there are {len(inputs)} training inputs, but {len(labels)} labels; expected one each"
+        )
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     cut = len(labels) - round(part * len(labels))
     kept, aside = order[:cut].sort().values, order[cut:].sort().values

@@ -11,9 +11,11 @@ def load_digits(validation: float = 0.15) -> Dataset:
     """Loads the digits; a fixed permutation sets 397 of them aside as the test split."""
     from sklearn.datasets import load_digits as load
 
-    bunch = load()
-    images = torch.from_numpy(bunch.images).to(torch.uint8)[:, None]  # (1797, 1, 8, 8), 0 to 16
-    labels = torch.from_numpy(bunch.target).long()
+    pixels, classes = load(return_X_y=True)
+    images = torch.from_numpy(pixels.reshape(-1, 8, 8)).to(torch.uint8)[
+        :, None
+    ]  # (1797, 1, 8, 8), 0 to 16
+    labels = torch.from_numpy(classes).long()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     train, test = order[397:], order[:397]
     return Dataset.from_tensors(

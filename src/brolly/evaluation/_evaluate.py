@@ -95,7 +95,7 @@ def evaluate(
         True
     """
     attacks = default_attacks(threat) if attacks is None else tuple(attacks)
-    _check_arguments(split, threat, attacks, examples)
+    _check_arguments(split, threat, attacks, examples, batch_size, curve_examples)
     device = pick_device(device)
     split = split if examples is None else split.first(examples)
     model = model.to(device)
@@ -177,6 +177,7 @@ class _Work:
         rows = torch.from_numpy(chosen)
         x, y = self.inputs(rows)
         found, cost, refuted = self._search(number, x, y, rows)
+        found = self.threat.project(found, x)
         broken, prediction = Judge(self.model).breaks(self.threat, x, y, found)
         distance = self.threat.distance(found, x)
         record = dataclasses.replace(
@@ -327,7 +328,12 @@ def _break(
 
 
 def _check_arguments(
-    split: Split, threat: Threat, attacks: Sequence[Attack], examples: int | None
+    split: Split,
+    threat: Threat,
+    attacks: Sequence[Attack],
+    examples: int | None,
+    batch_size: int,
+    curve_examples: int,
 ) -> None:
     if isinstance(split, Dataset):
         raise ValueError("expected a split, got the whole data set; pass data.test")
@@ -335,6 +341,11 @@ def _check_arguments(
         raise ValueError(
             f"examples is {examples}; {split.dataset}/{split.name} has {len(split)}, so expected "
             f"1 to {len(split)}"
+        )
+    if batch_size < 1 or curve_examples < 0:
+        raise ValueError(
+            f"batch_size is {batch_size}, curve_examples is {curve_examples}; expected 1 or more "
+            "and 0 or more"
         )
     if len(split) == 0:
         raise ValueError(f"{split.dataset}/{split.name} is empty; expected examples to attack")

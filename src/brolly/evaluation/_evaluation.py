@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import binomtest
 
 from .._files import write_json
 from ..attacks import Cost
@@ -42,6 +41,8 @@ class Count:
         """Wilson score interval of the rate, at 95 %."""
         if not self.total:
             return 0.0, 1.0
+        from scipy.stats import binomtest  # half a second that `import brolly` need not take
+
         interval = binomtest(self.hits, self.total).proportion_ci(0.95, method="wilson")
         return float(interval.low), float(interval.high)
 
@@ -215,17 +216,19 @@ class Evaluation:
         """Reads what `save` wrote.
 
         Raises:
-            ValueError: The file is no evaluation, is damaged, or has a newer schema.
+            ValueError: The file is no evaluation, is damaged, contradicts itself, or has a newer
+                schema.
         """
         try:
             value = json.loads(Path(path).read_text(encoding="utf-8"))
-            if isinstance(value, dict) and value.get("schema", 0) <= SCHEMA:
-                return cls.from_json(value)
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            if value["schema"] <= SCHEMA:
+                evaluation = cls.from_json(value)
+                _check_counts(evaluation, value)
+                return evaluation
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is not an evaluation, or is damaged: {error!r}") from None
-        found = value.get("schema") if isinstance(value, dict) else None
         raise ValueError(
-            f"{path} has schema {found}; this version of brolly reads up to {SCHEMA}. "
+            f"{path} has schema {value['schema']}; this version of brolly reads up to {SCHEMA}. "
             "Install a newer brolly, or evaluate again"
         )
 
@@ -289,6 +292,18 @@ class Evaluation:
 _INTEGERS: tuple[
     Literal["index", "label", "clean_prediction", "adversarial_prediction", "broken_by"], ...
 ] = ("index", "label", "clean_prediction", "adversarial_prediction", "broken_by")
+
+
+def _check_counts(evaluation: Evaluation, value: Mapping[str, Any]) -> None:
+    """Raises ValueError where counts in the file are not those of the verdicts in it."""
+    if len({len(getattr(evaluation, name)) for name in (*_INTEGERS, "distance")}) > 1:
+        raise ValueError("the lists under examples differ in length")
+    written = [value["clean"]["hits"], value["robust"]["hits"]]
+    written += [attack.broke for attack in evaluation.attacks]
+    counted = [evaluation.clean.hits, evaluation.robust.hits]
+    counted += [int((evaluation.broken_by == k).sum()) for k in range(len(evaluation.attacks))]
+    if written != counted:
+        raise ValueError(f"counts are {written}, but the verdicts add up to {counted}")
 
 
 def _count_json(count: Count) -> dict[str, Any]:

@@ -57,8 +57,8 @@ def dlr(logits: Logits, y: Labels) -> PerExample:
 def targeted_dlr(logits: Logits, y: Labels, target: Labels) -> PerExample:
     """DLR towards a class (Croce & Hein 2020, eq. 7).
 
-    `(z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2)`; with three classes the third logit alone takes
-    the place of the mean, with two the difference is not scaled.
+    `(z_t - z_y) / (z_(1) - (z_(3) + z_(4)) / 2)`. With fewer than four classes the difference is
+    not scaled: over the third logit alone, the ratio of the least likely class would be constant.
     """
     difference = logits.gather(1, target[:, None]) - logits.gather(1, y[:, None])
     return difference[:, 0] / _spread(logits, ranks=(3, 4))
@@ -74,10 +74,9 @@ def kl(logits: Logits, reference: Logits) -> PerExample:
 
 
 def _spread(logits: Tensor, ranks: tuple[int, ...]) -> Tensor:
-    """Highest logit minus the mean of those at `ranks` (from 1, downwards)."""
-    classes = logits.shape[1]
-    if classes < 3:
+    """Highest logit minus the mean of those at `ranks` (from 1, downwards); 1 without them."""
+    if logits.shape[1] < max(ranks):
         return torch.ones_like(logits[:, 0])
-    top = logits.topk(min(classes, max(ranks)), dim=1).values
-    lower = top[:, [rank - 1 for rank in ranks if rank <= classes]].mean(1)
+    top = logits.topk(max(ranks), dim=1).values
+    lower = top[:, [rank - 1 for rank in ranks]].mean(1)
     return (top[:, 0] - lower).clamp_min(1e-12)

@@ -52,7 +52,7 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std))
 
     def forward(self, x: Tensor) -> Tensor:
-        shape = (-1, *[1] * (x.ndim - 2)) if x.ndim > 2 else ()
+        shape = (-1, *[1] * (x.ndim - 2))
         return (x - self.mean.view(shape)) / self.std.view(shape)
 
 

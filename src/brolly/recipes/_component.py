@@ -8,7 +8,14 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    create_model,
+    model_validator,
+)
 
 from .._names import parse_number
 
@@ -26,6 +33,14 @@ class Component(BaseModel):
     name: str
 
     _constructor: typing.ClassVar[Callable[..., Any]]
+    _complete: typing.ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _builds(self) -> Component:
+        """Lets the constructor judge its arguments, where the recipe gives all of them."""
+        if self._complete:
+            self.build()
+        return self
 
     def arguments(self) -> dict[str, Any]:
         """Arguments as the recipe gives them."""
@@ -71,15 +86,16 @@ def _component(
     name: str, constructor: Callable[..., Any], given: set[str], nested: Mapping[type, Any]
 ) -> type[Component]:
     hints = _hints(constructor)
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {"name": (Literal[name], name)}
     for parameter in inspect.signature(constructor).parameters.values():
         if parameter.name in given:
             continue
         required = parameter.default is inspect.Parameter.empty
         annotation = _as_written(hints[parameter.name], nested)
         fields[parameter.name] = (annotation, ... if required else parameter.default)
-    kind = create_model(name, __base__=Component, name=(Literal[name], name), **fields)
+    kind = create_model(name, __base__=Component, **fields)
     kind._constructor = staticmethod(constructor)
+    kind._complete = not given
     kind.__doc__ = inspect.getdoc(constructor)
     return kind
 

@@ -9,21 +9,33 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from .._names import suggest
+from ._entries import Augmentation, Model, Objective, Optimizer, Schedule
+
+#: What to write, by the beginning of pydantic's name for the error.
+_EXPECTED = {
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "string": "text",
+    "tuple": "a list",
+}
 
 
 def describe_errors(error: ValidationError, recipe: type[BaseModel]) -> list[str]:
     """One line an error: where, what was given, what was expected."""
-    return [f"  {_path(e['loc'])}: {_problem(e, recipe)}" for e in error.errors()]
+    return [f"  {_path(e)}: {_problem(e, recipe)}" for e in error.errors()]
 
 
-def _path(location: Sequence[str | int]) -> str:
+def _path(error: Any) -> str:
     """The keys a user wrote, without the names of components that pydantic puts between."""
-    return ".".join(str(part) for part in location if not _is_tag(part)) or "recipe"
+    *parents, last = error["loc"]
+    keys = [str(part) for part in parents if not _is_tag(part)]
+    if not _is_tag(last) or error["type"] == "extra_forbidden":
+        keys.append(str(last))
+    return ".".join(keys)
 
 
 def _is_tag(part: str | int) -> bool:
-    from ._recipe import Augmentation, Model, Objective, Optimizer, Schedule
-
     names = {
         kind.model_fields["name"].default
         for kinds in (Augmentation, Model, Objective, Optimizer, Schedule)
@@ -44,6 +56,9 @@ def _problem(error: Any, recipe: type[BaseModel]) -> str:
         return f"name {error['ctx']['tag']!r} is unknown. {suggest(error['ctx']['tag'], known)}"
     if kind in ("union_tag_not_found", "model_attributes_type", "model_type"):
         return f"is {given!r}; expected keys, beginning with a name: {{name: ..., ...}}"
+    what, _, how = kind.partition("_")
+    if what in _EXPECTED and how in ("type", "parsing", "from_float"):
+        return f"is {given!r}; expected {_EXPECTED[what]}"
     message = error["msg"].removeprefix("Value error, ")
     return message if kind == "value_error" else f"is {given!r}; {message[:1].lower()}{message[1:]}"
 

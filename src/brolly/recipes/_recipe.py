@@ -7,55 +7,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
-from .. import models, objectives, training
+from .. import objectives
 from .._files import sha256
 from .._names import suggest
-from ..attacks import PGD
-from ..data import DATASETS, Flip, Shift
+from ..data import DATASETS
 from ..threats import Threat, parse_threat
-from ._component import Component, Number, components
+from ._component import Component, Number
+from ._entries import Augmentation, Average, Model, Objective, Optimizer, Schedule
 from ._errors import describe_errors
-
-Model = components(
-    {
-        "softmax-regression": models.SoftmaxRegression,
-        "mlp": models.MLP,
-        "lenet": models.LeNet,
-        "small-cnn": models.SmallCNN,
-        "resnet": models.ResNet,
-    },
-    given=("features", "in_channels", "classes", "normalize"),
-)
-Objective = components(
-    {
-        "plain": objectives.Plain,
-        "fgsm-rs": objectives.FGSMRS,
-        "fgsm-rs-published": objectives.FGSMRS.as_published,
-        "n-fgsm": objectives.NFGSM,
-        "n-fgsm-published": objectives.NFGSM.as_published,
-        "pgd": objectives.PGDTraining,
-        "pgd-published": objectives.PGDTraining.as_published,
-        "trades": objectives.TRADES,
-        "trades-published": objectives.TRADES.as_published,
-    },
-    given=("adversary",),
-    nested={PGD: components({"pgd": PGD}, given=("threat", "restarts"))},
-)
-Optimizer = components({"sgd": training.SGD, "adamw": training.AdamW})
-Schedule = components(
-    {
-        "constant": training.Constant,
-        "step": training.Step,
-        "multistep": training.MultiStep,
-        "cosine": training.Cosine,
-        "one-cycle": training.OneCycle,
-        "plateau": training.Plateau,
-    }
-)
-Average = components({"ema": training.EMA})
-Augmentation = components({"shift": Shift, "flip": Flip})
 
 _SHIPPED = Path(__file__).parent / "shipped"
 
@@ -78,8 +45,8 @@ class Data(_Entry):
     """
 
     name: str
-    validation: Number = Field(0.1, ge=0, lt=1)
-    examples: int | None = Field(None, ge=1)
+    validation: Number = Field(default=0.1, ge=0, lt=1)
+    examples: int | None = Field(default=None, ge=1)
     augment: tuple[Augmentation, ...] = ()
 
     @field_validator("name")
@@ -93,10 +60,10 @@ class Data(_Entry):
 class Validation(_Entry):
     """How much is checked after an epoch; see `brolly.training.Validation`."""
 
-    examples: int = Field(1000, ge=1)
-    train_examples: int = Field(500, ge=0)
-    steps: int = Field(10, ge=1)
-    every: int = Field(1, ge=1)
+    examples: int = Field(default=1000, ge=1)
+    train_examples: int = Field(default=500, ge=0)
+    steps: int = Field(default=10, ge=1)
+    every: int = Field(default=1, ge=1)
 
 
 class Recipe(_Entry):
@@ -131,13 +98,13 @@ class Recipe(_Entry):
     optimizer: Optimizer = Field(default_factory=lambda: _first(Optimizer))
     schedule: Schedule = Field(default_factory=lambda: _named(Schedule, "one-cycle"))
     average: Average | None = None
-    epochs: int = Field(20, ge=1)
-    batch_size: int = Field(128, ge=1)
+    epochs: int = Field(default=20, ge=1)
+    batch_size: int = Field(default=128, ge=1)
     precision: Literal["float32", "bfloat16"] = "float32"
     validation: Validation = Validation()
     select_by: Literal["robust", "clean"] = "robust"
-    patience: int | None = Field(None, ge=1)
-    seed: int = Field(0, ge=0)
+    patience: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
 
     @field_validator("threat")
     @classmethod
@@ -145,14 +112,13 @@ class Recipe(_Entry):
         parse_threat(threat)
         return threat
 
-    @model_validator(mode="after")
-    def _builds(self) -> Recipe:
-        """Lets the constructors themselves judge their arguments."""
-        self.build_objective()
-        for entry in (self.optimizer, self.schedule, self.average, *self.data.augment):
-            if entry is not None:
-                entry.build()
-        return self
+    @field_validator("objective")
+    @classmethod
+    def _builds(cls, objective: Component, info: Any) -> Component:
+        """Lets the constructor judge its arguments, if there is a threat to judge them by."""
+        if "threat" in info.data:
+            _build_objective(objective, parse_threat(info.data["threat"]))
+        return objective
 
     @classmethod
     def load(cls, source: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
@@ -191,8 +157,7 @@ class Recipe(_Entry):
 
     def build_objective(self, bounds: tuple[float, float] = (0.0, 1.0)) -> objectives.Objective:
         """The objective, against the threat."""
-        threat = self.build_threat(bounds)
-        return self.objective.build(threat=threat, adversary=threat)
+        return _build_objective(self.objective, self.build_threat(bounds))
 
     def to_yaml(self) -> str:
         """The whole recipe, defaults included."""
@@ -208,6 +173,10 @@ class Recipe(_Entry):
     def folder(self) -> str:
         """Name of the run folder: the recipe's name and the beginning of its hash."""
         return f"{self.name}-{self.sha256[:8]}"
+
+
+def _build_objective(objective: Component, threat: Threat) -> objectives.Objective:
+    return objective.build(threat=threat, adversary=threat)
 
 
 def _first(kinds: Any) -> Component:

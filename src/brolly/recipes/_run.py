@@ -18,24 +18,40 @@ from ._recipe import Recipe
 
 
 def build_data(recipe: Recipe, data_dir: str | Path | None = None) -> Dataset:
-    """Loads the recipe's data set."""
+    """Loads the recipe's data set.
+
+    Raises:
+        ValueError: The data is not to be had, or is less than one batch.
+    """
     data = load_data(recipe.data.name, data_dir=data_dir, validation=recipe.data.validation)
-    if recipe.data.examples is None:
-        return data
-    return dataclasses.replace(data, train=data.train.first(recipe.data.examples))
+    if recipe.data.examples is not None:
+        data = dataclasses.replace(data, train=data.train.first(recipe.data.examples))
+    if recipe.batch_size > len(data.train):
+        raise ValueError(
+            f"batch_size is {recipe.batch_size}, but {data.name} has {len(data.train)} training "
+            f"examples here; expected 1 to {len(data.train)}"
+        )
+    return data
 
 
 def build_model(recipe: Recipe, data: Dataset) -> nn.Module:
-    """Makes the recipe's network, with weights drawn under its seed."""
+    """Makes the recipe's network, with weights drawn under its seed.
+
+    Raises:
+        ValueError: The network's arguments are out of range.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        model = recipe.model.build(
-            features=data.train.inputs[0].numel(),
-            in_channels=data.shape[0],
-            classes=len(data.classes),
-            normalize=data.statistics,
-        )
-    return model.to(memory_format=torch.channels_last)
+        try:
+            model = recipe.model.build(
+                features=data.train.inputs[0].numel(),
+                in_channels=data.shape[0],
+                classes=len(data.classes),
+                normalize=data.statistics,
+            )
+        except (RuntimeError, ValueError) as error:  # torch raises both on sizes out of range
+            raise ValueError(f"model: {recipe.model.name} cannot be built: {error}") from error
+    return model
 
 
 def train_recipe(

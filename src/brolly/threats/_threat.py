@@ -29,7 +29,7 @@ class Threat(abc.ABC):
         bounds: Lowest and highest value an input may hold.
 
     Raises:
-        ValueError: `eps` is negative or not finite, or the bounds are empty.
+        ValueError: `eps` is negative or not finite, or the bounds are empty or not finite.
     """
 
     eps: float
@@ -39,8 +39,10 @@ class Threat(abc.ABC):
 
     def __post_init__(self) -> None:
         low, high = self.bounds
-        if not low < high:
-            raise ValueError(f"bounds {self.bounds} are empty; write (lowest, highest)")
+        if not -float("inf") < low < high < float("inf"):
+            raise ValueError(
+                f"bounds are {self.bounds}; expected two finite numbers, (lowest, highest)"
+            )
         if not 0 <= self.eps < float("inf"):
             raise ValueError(f"eps is {self.eps}; expected a finite number, 0 or more")
 
@@ -61,6 +63,11 @@ class Threat(abc.ABC):
             raise ValueError(
                 f"inputs are {x.dtype}; expected floating point numbers in {list(self.bounds)}. "
                 "Convert 8-bit images with x.float() / 255"
+            )
+        if x.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"inputs are {x.dtype}, which rounds by more than a step of an attack; expected "
+                "float32 or float64. Write x.float(), and run the model under torch.autocast"
             )
         if x.numel() == 0:
             return
@@ -113,6 +120,6 @@ def per_example(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
-def norm(delta: Tensor, order: float) -> Tensor:
+def norm(delta: Tensor, order: float | int) -> Tensor:
     """Vector norm of each row of `(batch, ...)`."""
     return torch.linalg.vector_norm(delta.flatten(1), order, dim=1)

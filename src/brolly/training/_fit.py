@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from .._device import pick_device
+from ..attacks._engine import untouched
 from ..data import Augmentation, Batches, Dataset
+from ..models import check_logits
 from ..objectives import Objective, Plain
 from ..threats import Threat
 from ._average import EMA
@@ -62,8 +64,7 @@ def fit(
     parameters that require no gradient stay as they are.
 
     Args:
-        model: Any module that maps `(batch, ...)` to logits `(batch, classes)`. Its convolutions
-            are laid out channels-last, which changes no value.
+        model: Any module that maps `(batch, ...)` to logits `(batch, classes)`.
         data: Train and validation split.
         objective: What to minimise; None: `Plain()`.
         epochs: Passes over the training split.
@@ -121,9 +122,9 @@ def fit(
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
     ):
         torch.manual_seed(seed)
+        _check_model(model.to(device), data, device)
         trainer = _Trainer(
-            model.to(device, memory_format=torch.channels_last),
-            data, objective, optimizer or SGD(), schedule or OneCycle(), average, epochs,
+            model, data, objective, optimizer or SGD(), schedule or OneCycle(), average, epochs,
             batch_size, augment, precision, seed, device,
         )  # fmt: skip
         if run is not None and (state := run.load_state()) is not None:
@@ -296,8 +297,9 @@ class _Policy:
                 f"stopped and went back to epoch {best}"
             )
             return dataclasses.replace(record, note=trainer.stopped)
-        if score is None:  # nothing to choose by: the newest weights are kept
-            trainer.keep_best()
+        if score is None:  # nothing was measured: the newest weights are kept, until something is
+            if not checked:
+                trainer.keep_best()
             return dataclasses.replace(record, best=not checked)
         better = score > max(trainer.scores, default=-math.inf)
         trainer.scores.append(score)
@@ -309,6 +311,19 @@ class _Policy:
                 f"{_since_best(trainer.scores)} checks"
             )
         return dataclasses.replace(record, best=better, note=trainer.stopped or None)
+
+
+def _check_model(model: nn.Module, data: Dataset, device: str) -> None:
+    """Raises ValueError where the model does not give a logit to each class of the data."""
+    x = next(iter(Batches(data.train.first(2), 2, device))).x
+    with untouched(model), torch.no_grad():
+        logits = model(x)
+    check_logits(logits, len(x))
+    if logits.shape[1] < len(data.classes):
+        raise ValueError(
+            f"the model has {logits.shape[1]} classes; expected {len(data.classes)} or more for "
+            f"{data.name}"
+        )
 
 
 def _since_best(scores: Sequence[float]) -> int:

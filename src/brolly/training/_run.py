@@ -101,11 +101,14 @@ class RunFolder:
             yield
 
     def save_state(self, state: Mapping[str, Any], epochs: Sequence[EpochRecord]) -> None:
-        """Keeps the state after an epoch, then the metrics up to it."""
-        with replacing(self.state) as temporary:
-            torch.save({"schema": SCHEMA, **state}, temporary)
+        """Keeps the metrics up to an epoch, then the state after it.
+
+        In this order, because an epoch that is done again writes its metrics again.
+        """
         lines = (json.dumps(record.to_json(), allow_nan=False) for record in epochs)
         write_text(self.metrics, "".join(f"{line}\n" for line in lines))
+        with replacing(self.state) as temporary:
+            torch.save({"schema": SCHEMA, **state}, temporary)
 
     def load_state(self) -> dict[str, Any] | None:
         """The last state kept, or None before the first; nothing in it is executed.
@@ -117,7 +120,7 @@ class RunFolder:
             return None
         try:
             state = torch.load(self.state, map_location="cpu", weights_only=True)
-            schema = state["schema"]
+            schema = int(state["schema"])
         except Exception as error:  # torch.load raises many kinds on bad files
             raise ValueError(
                 f"{self.state} is damaged or no state of brolly ({type(error).__name__}); it was "

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..attacks import FGSM, PGD, Attack
-from ..attacks._engine import untouched
+from ..attacks._engine import goal_reached, untouched
 from ..data import Batches, Dataset, Split
 from ..threats import Threat
 from ._history import EpochRecord
@@ -82,7 +82,7 @@ class Checker:
 
     def _clean(self, model: nn.Module, split: Split) -> float:
         with untouched(model), torch.no_grad():
-            hits = sum(int((model(x).argmax(1) == y).sum()) for x, y, _ in self._batches(split))
+            hits = sum(int((~goal_reached(model(x), y)).sum()) for x, y, _ in self._batches(split))
         return hits / len(split)
 
     def _under(self, attack: Attack, model: nn.Module, split: Split) -> float:

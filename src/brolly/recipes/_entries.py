@@ -1,0 +1,52 @@
+"""What recipe entries may name: the constructors behind `model`, `objective` and so on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import models, objectives, training
+from ..attacks import PGD
+from ..data import Flip, Shift
+from ._component import Component, components
+
+if TYPE_CHECKING:  # the kinds are made at run time; a type checker sees what they share
+    Model = Objective = Optimizer = Schedule = Average = Augmentation = Component
+else:
+    Model = components(
+        {
+            "softmax-regression": models.SoftmaxRegression,
+            "mlp": models.MLP,
+            "lenet": models.LeNet,
+            "small-cnn": models.SmallCNN,
+            "resnet": models.ResNet,
+        },
+        given=("features", "in_channels", "classes", "normalize"),
+    )
+    Objective = components(
+        {
+            "plain": objectives.Plain,
+            "fgsm-rs": objectives.FGSMRS,
+            "fgsm-rs-published": objectives.FGSMRS.as_published,
+            "n-fgsm": objectives.NFGSM,
+            "n-fgsm-published": objectives.NFGSM.as_published,
+            "pgd": objectives.PGDTraining,
+            "pgd-published": objectives.PGDTraining.as_published,
+            "trades": objectives.TRADES,
+            "trades-published": objectives.TRADES.as_published,
+        },
+        given=("adversary",),
+        nested={PGD: components({"pgd": PGD}, given=("threat", "restarts"))},
+    )
+    Optimizer = components({"sgd": training.SGD, "adamw": training.AdamW})
+    Schedule = components(
+        {
+            "constant": training.Constant,
+            "step": training.Step,
+            "multistep": training.MultiStep,
+            "cosine": training.Cosine,
+            "one-cycle": training.OneCycle,
+            "plateau": training.Plateau,
+        }
+    )
+    Average = components({"ema": training.EMA})
+    Augmentation = components({"shift": Shift, "flip": Flip})

@@ -1,0 +1,448 @@
+"""Objectives against slow transcriptions of their equations, and what they leave untouched."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from brolly import FGSMRS, L2, NFGSM, PGD, TRADES, Batch, Linf, PGDTraining, Plain
+from brolly._draws import Draws
+
+THREATS = [Linf(0.2), L2(0.7)]
+
+
+class Watched(nn.Module):
+    """Keeps the inputs that its network was given and the modes that it was in."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.inputs, self.modes = network, [], []
+
+    def forward(self, x):
+        self.inputs.append(x.detach().clone())
+        self.modes.append(tuple(module.training for module in self.network.modules()))
+        return self.network(x)
+
+
+def smooth(dtype=torch.float64):
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 9), nn.Tanh(), nn.Linear(9, 4)).to(dtype)
+
+
+def normed(dropout=0.3):
+    """A network that behaves otherwise in eval mode: BatchNorm and dropout."""
+    torch.manual_seed(1)
+    network = nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.Tanh(), nn.Dropout(dropout),
+        nn.Flatten(), nn.Linear(72, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 4),
+    )  # fmt: skip
+    for _ in range(5):
+        network(torch.rand(16, 1, 3, 4) * 3)
+    return network
+
+
+def batch(dtype=torch.float64, count=16):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(count, 1, 3, 4, generator=generator, dtype=dtype)
+    return Batch(x, torch.arange(count) % 4, torch.arange(count) * 3 + 100)
+
+
+def generator(seed=5):
+    return torch.Generator().manual_seed(seed)
+
+
+def draws(examples, seed=5):
+    return Draws.from_generator(generator(seed), examples.index)
+
+
+def slow_cross_entropy(logits, y):
+    """-log softmax of the label, example by example."""
+    each = [row.logsumexp(0) - row[int(label)] for row, label in zip(logits, y, strict=True)]
+    return torch.stack(each).mean()
+
+
+def slow_kl(p_logits, q_logits):
+    """sum p log(p / q), example by example."""
+    each = []
+    for p_row, q_row in zip(p_logits, q_logits, strict=True):
+        p, q = p_row.exp() / p_row.exp().sum(), q_row.exp() / q_row.exp().sum()
+        each.append((p * (p / q).log()).sum())
+    return torch.stack(each).mean()
+
+
+def slow_gradient(model, loss, x):
+    """Gradient of a mean over the batch, undone, one example at a time."""
+    rows = []
+    for k in range(len(x)):
+        row = x[k : k + 1].clone().requires_grad_()
+        rows.append(torch.autograd.grad(loss(model(row), k), row)[0])
+    return torch.cat(rows)
+
+
+def ascent(threat, gradient):
+    if isinstance(threat, Linf):
+        return gradient.sign()
+    return gradient / gradient.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+
+
+def noise(threat, x, random, radius):
+    """Uniform in the ball of that radius."""
+    if isinstance(threat, Linf):
+        return (2 * random.uniform(x) - 1) * radius
+    direction = random.normal(x)
+    direction = direction / direction.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+    length = radius * random.uniform(x.new_empty(len(x), 1)) ** (1 / x[0].numel())
+    return direction * length.reshape(-1, 1, 1, 1)
+
+
+def ce_of(y):
+    return lambda logits, k: slow_cross_entropy(logits, y[k : k + 1])
+
+
+def check_loss_and_gradients(objective, model, examples, expected):
+    """The value and all gradients of the weights are those of `expected(model)`."""
+    loss = objective(model, examples, generator())
+    value = expected()
+    torch.testing.assert_close(loss.value, value, rtol=1e-9, atol=1e-12)
+    parameters = list(model.parameters())
+    mine = torch.autograd.grad(loss.value, parameters)
+    theirs = torch.autograd.grad(value, parameters)
+    for left, right in zip(mine, theirs, strict=True):
+        assert left.abs().max() > 0
+        torch.testing.assert_close(left, right, rtol=1e-8, atol=1e-11)
+
+
+def test_plain_is_the_mean_cross_entropy():
+    model, examples = smooth(), batch()
+    check_loss_and_gradients(
+        Plain(), model, examples, lambda: slow_cross_entropy(model(examples.x), examples.y)
+    )
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+@pytest.mark.parametrize("options", [{}, {"noise": 1.0, "step": 0.5}])
+def test_nfgsm_steps_from_wide_noise_and_is_not_projected(threat, options):
+    model, examples = smooth(), batch()
+    x, y = examples.x, examples.y
+    k, alpha = options.get("noise", 2.0), options.get("step", 1.0)
+    noisy = (x + noise(threat, x, draws(examples), k * threat.eps)).clamp(0, 1)
+    gradient = slow_gradient(model, ce_of(y), noisy)
+    x_adv = (noisy + alpha * threat.eps * ascent(threat, gradient)).clamp(0, 1)
+    if not options:
+        assert (threat.distance(x_adv, x) > threat.eps * 1.2).any()  # outside the ball
+    check_loss_and_gradients(
+        NFGSM(threat, **options), model, examples, lambda: slow_cross_entropy(model(x_adv), y)
+    )
+
+
+def test_nfgsm_noise_fills_twice_the_ball():
+    examples, watched = batch(count=200), Watched(smooth())
+    inner = examples._replace(x=examples.x * 0.2 + 0.4)  # far from the bounds
+    NFGSM(Linf(0.1))(watched, inner, generator())
+    moves = (watched.inputs[0] - inner.x).abs()
+    assert 0.199 < float(moves.max()) <= 0.2 + 1e-12
+    assert 0.095 < float(moves.mean()) < 0.105
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_fgsmrs_projects(threat):
+    model, examples = smooth(), batch()
+    x, y = examples.x, examples.y
+    start = (x + noise(threat, x, draws(examples), threat.eps)).clamp(0, 1)
+    gradient = slow_gradient(model, ce_of(y), start)
+    stepped = start + 1.25 * threat.eps * ascent(threat, gradient)
+    if isinstance(threat, Linf):
+        x_adv = (x + (stepped - x).clamp(-threat.eps, threat.eps)).clamp(0, 1)
+    else:
+        x_adv = threat.project(stepped, x)
+    assert (threat.distance(stepped, x) > threat.eps).any()
+    assert threat.contains(x_adv, x).all()
+    check_loss_and_gradients(
+        FGSMRS(threat), model, examples, lambda: slow_cross_entropy(model(x_adv), y)
+    )
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+@pytest.mark.parametrize("random_start", [True, False])
+def test_pgd_training_trains_on_the_last_point_after_all_steps(threat, random_start):
+    model, examples = smooth(), batch()
+    x, y = examples.x, examples.y
+    attack = PGD(threat, steps=5, step_size=0.3 * threat.eps, random_start=random_start)
+    point = x
+    if random_start:
+        point = (x + noise(threat, x, draws(examples), threat.eps)).clamp(0, 1)
+    for _ in range(5):
+        gradient = slow_gradient(model, ce_of(y), point)
+        point = threat.project(point + 0.3 * threat.eps * ascent(threat, gradient), x)
+    check_loss_and_gradients(
+        PGDTraining(attack), model, examples, lambda: slow_cross_entropy(model(point), y)
+    )
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_trades_is_cross_entropy_plus_beta_times_divergence(threat):
+    model, examples = smooth(), batch()
+    x, y = examples.x, examples.y
+    clean = model(x).detach()
+    point = threat.project(x + 0.001 * draws(examples).normal(x), x)
+    for _ in range(4):
+        gradient = slow_gradient(model, lambda logits, k: slow_kl(clean[k : k + 1], logits), point)
+        point = threat.project(point + 0.4 * threat.eps * ascent(threat, gradient), x)
+    objective = TRADES(PGD(threat, steps=4, step_size=0.4 * threat.eps), beta=3.0)
+
+    def expected():
+        logits = model(x)
+        return slow_cross_entropy(logits, y) + 3 * slow_kl(logits, model(point))
+
+    check_loss_and_gradients(objective, model, examples, expected)
+    loss = objective(model, examples, generator())
+    assert set(loss.logs) == {"natural", "divergence"}
+    torch.testing.assert_close(loss.value, loss.logs["natural"] + 3 * loss.logs["divergence"])
+    assert not any(part.requires_grad for part in loss.logs.values())
+    assert float(loss.logs["divergence"]) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("objective", "forwards"),
+    [
+        (Plain(), 1),
+        (NFGSM(Linf(0.1)), 2),
+        (FGSMRS(Linf(0.1)), 2),
+        (PGDTraining(PGD(Linf(0.1), steps=7)), 8),
+        (TRADES(PGD(Linf(0.1), steps=7)), 10),
+    ],
+    ids=lambda value: type(value).__name__ if dataclasses.is_dataclass(value) else "",
+)
+def test_cost_of_a_step_in_forward_passes(objective, forwards):
+    watched = Watched(smooth())
+    objective(watched, batch(), generator())
+    assert len(watched.inputs) == forwards
+
+
+@pytest.mark.parametrize("beta", [0.0, 2.0])
+def test_trades_weighs_the_divergence(beta):
+    examples = batch()
+    loss = TRADES(PGD(Linf(0.1), steps=2), beta=beta)(smooth(), examples, generator())
+    torch.testing.assert_close(loss.value, loss.logs["natural"] + beta * loss.logs["divergence"])
+
+
+def test_label_smoothing_spreads_mass_over_all_classes():
+    model, examples = smooth(), batch()
+    for kind in (NFGSM, FGSMRS):
+        watched = Watched(model)
+        loss = kind(Linf(0.1), label_smoothing=0.3)(watched, examples, generator())
+        target = F.one_hot(examples.y, 4) * 0.7 + 0.3 / 4
+        expected = -(target * model(watched.inputs[-1]).log_softmax(1)).sum(1).mean()
+        torch.testing.assert_close(loss.value, expected)
+
+
+CRAFTED = {
+    "nfgsm": lambda mode: NFGSM(Linf(0.1), mode=mode),
+    "fgsm-rs": lambda mode: FGSMRS(Linf(0.1), mode=mode),
+    "pgd-l2": lambda mode: PGDTraining(PGD(L2(0.5), steps=3), mode=mode),
+    "trades": lambda mode: TRADES(PGD(Linf(0.1), steps=3), mode=mode),
+}
+
+
+@pytest.fixture(params=CRAFTED)
+def crafted(request):
+    return CRAFTED[request.param]
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_crafting_leaves_running_statistics_to_the_training_forward(crafted, mode):
+    watched, examples = Watched(normed(dropout=0.0)), batch(torch.float32)
+    alone = copy.deepcopy(watched.network)
+    crafted(mode)(watched, examples, generator())
+    training_forwards = 2 if len(watched.inputs) == 6 else 1  # TRADES trains on both
+    training_inputs = watched.inputs[-training_forwards:]
+    for x in training_inputs:
+        alone(x)
+    before = normed(dropout=0.0).state_dict()
+    after = watched.network.state_dict()
+    for name, buffer in alone.named_buffers():
+        assert torch.equal(after[name], buffer), name
+        assert not torch.equal(after[name], before[name]), name
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_crafting_in_eval_and_in_train_mode_differ(crafted, dropout):
+    found = {}
+    for mode in ("eval", "train"):
+        watched = Watched(normed(dropout))
+        crafted(mode)(watched, batch(torch.float32), generator())
+        found[mode] = watched.inputs[-1]
+        training_forwards = 2 if len(watched.modes) == 6 else 1
+        crafting = watched.modes[:-training_forwards]
+        assert len(crafting) > 0
+        for modes in crafting:
+            assert all(modes) if mode == "train" else not any(modes)
+        assert all(all(modes) for modes in watched.modes[-training_forwards:])
+    assert (found["eval"] != found["train"]).any()
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_each_submodule_keeps_its_mode(crafted, mode):
+    watched = Watched(normed())
+    watched.network[1].eval()  # frozen BatchNorm
+    watched.network[3].eval()
+    before = [module.training for module in watched.modules()]
+    frozen = copy.deepcopy(watched.network[1].state_dict())
+    crafted(mode)(watched, batch(torch.float32), generator())
+    assert [module.training for module in watched.modules()] == before
+    for name, value in watched.network[1].state_dict().items():
+        assert torch.equal(value, frozen[name])
+    if mode == "train":
+        assert len(set(watched.modes)) == 1
+
+
+def test_modes_and_buffers_survive_an_exception(crafted):
+    class Fails(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = normed()
+
+        def forward(self, x):
+            out = self.network(x)
+            raise (
+                RuntimeError("out of luck") if self.network[1].training else RuntimeError(out.sum())
+            )
+
+    model = Fails()
+    model.network[3].eval()
+    before = copy.deepcopy(model.state_dict()), [module.training for module in model.modules()]
+    with pytest.raises(RuntimeError):
+        crafted("eval")(model, batch(torch.float32), generator())
+    assert [module.training for module in model.modules()] == before[1]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[0][name])
+
+
+def test_the_generator_alone_decides(crafted):
+    def run(global_seed, seed):
+        watched = Watched(smooth())
+        torch.manual_seed(global_seed)
+        state = torch.get_rng_state()
+        loss = crafted("train")(watched, batch(), generator(seed))
+        assert torch.equal(torch.get_rng_state(), state)
+        return watched.inputs[-1], loss.value.detach()
+
+    first, again, other = run(0, 5), run(1, 5), run(0, 6)
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], other[0])
+
+
+def test_dropout_while_crafting_follows_from_the_generator(crafted):
+    found = []
+    for global_seed in (0, 1):
+        watched = Watched(normed(0.5))
+        torch.manual_seed(global_seed)
+        crafted("train")(watched, batch(torch.float32), generator())
+        found.append(watched.inputs[-1])
+    assert torch.equal(*found)
+
+
+def test_noise_belongs_to_the_example_not_to_its_place_in_the_batch(crafted):
+    examples, order = batch(), torch.randperm(16, generator=generator(9))
+    moved = Batch(*(part[order] for part in examples))
+    found = []
+    for one in (examples, moved):
+        watched = Watched(smooth())
+        crafted("eval")(watched, one, generator())
+        found.append(watched.inputs[-1])
+    torch.testing.assert_close(found[0][order], found[1], rtol=0, atol=1e-12)
+    elsewhere = examples._replace(index=examples.index + 1)
+    watched = Watched(smooth())
+    crafted("eval")(watched, elsewhere, generator())
+    assert not torch.allclose(found[0], watched.inputs[-1], atol=1e-6)
+
+
+def test_crafting_leaves_no_gradients_and_no_changed_inputs(crafted):
+    model, examples = smooth(), batch()
+    before = examples.x.clone()
+    loss = crafted("eval")(model, examples, generator())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.equal(examples.x, before)
+    assert examples.x.grad is None
+    loss.value.backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in model.parameters())
+
+
+def test_crafted_inputs_stay_in_other_bounds(crafted):
+    objective = crafted("eval")
+    wide = (-3.0, 5.0)
+    threat = dataclasses.replace(objective.threat, bounds=wide, eps=2.0)
+    if hasattr(objective, "attack"):
+        objective = dataclasses.replace(
+            objective, attack=dataclasses.replace(objective.attack, threat=threat)
+        )
+    else:
+        objective = dataclasses.replace(objective, adversary=threat)
+    examples, watched = batch(), Watched(smooth())
+    objective(watched, examples._replace(x=examples.x * 8 - 3), generator())
+    x = watched.inputs[-1]
+    assert wide[0] <= float(x.min()) < 0
+    assert 1 < float(x.max()) <= wide[1]
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_gradients_reach_all_weights_under_bfloat16(crafted, mode):
+    model = normed(dropout=0.0)
+    seen = []
+    hook = model[-1].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        loss = crafted(mode)(model, batch(torch.float32), generator())
+    hook.remove()
+    assert set(seen) == {torch.bfloat16}
+    assert loss.value.dtype == torch.float32  # computed from logits cast up
+    loss.value.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+    assert model[0].weight.grad.abs().max() > 0
+    assert model[-1].weight.grad.abs().max() > 0
+
+
+def test_published_presets():
+    linf, attack = Linf(8 / 255), PGD(Linf(8 / 255), steps=10)
+    assert NFGSM.as_published(linf) == NFGSM(
+        linf, noise=2.0, step=1.0, label_smoothing=0.0, mode="train"
+    )
+    assert FGSMRS.as_published(linf) == FGSMRS(linf, step=1.25, label_smoothing=0.0, mode="train")
+    assert PGDTraining.as_published(attack) == PGDTraining(attack, mode="train")
+    assert TRADES.as_published(attack) == TRADES(attack, beta=6.0, spread=0.001, mode="eval")
+    assert TRADES.as_published(attack, beta=1.0).beta == 1
+
+
+def test_the_threat_is_known():
+    attack = PGD(L2(0.5))
+    assert Plain().threat is None
+    assert NFGSM(Linf(0.1)).threat == FGSMRS(Linf(0.1)).threat == Linf(0.1)
+    assert TRADES(attack).threat == PGDTraining(attack).threat == L2(0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"beta": -1.0}, "beta is -1.0; expected 0 or more"), ({"spread": 0.0}, "spread is 0.0"),
+     ({"beta": float("nan")}, "beta is nan")],
+)  # fmt: skip
+def test_what_trades_refuses(options, message):
+    with pytest.raises(ValueError, match=message):
+        TRADES(PGD(Linf(0.1)), **options)
+
+
+def test_a_model_that_cuts_the_graph_is_told():
+    class Cut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = smooth()
+
+        def forward(self, x):
+            return self.network(x.detach()).detach()
+
+    with pytest.raises(ValueError, match="carries no gradient"):
+        NFGSM(Linf(0.1))(Cut(), batch(), generator())

@@ -1,0 +1,163 @@
+"""What is wrong with a recipe is told in its own words, all at once."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from brolly import Recipe
+from brolly.recipes import build_data, build_model
+
+PYDANTIC = re.compile(r"Value error|pydantic|validation error|type=|valid tuple|parse string")
+
+
+def complaint(*overrides: str) -> list[str]:
+    with pytest.raises(ValueError, match="errors:") as caught:
+        Recipe.load("digits-robust", overrides)
+    message = str(caught.value)
+    assert not PYDANTIC.search(message)
+    first, *problems = message.split("\n")
+    assert first == "digits-robust has errors:"
+    return [problem.strip() for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        # unknown keys and names
+        ("epoch=3", "epoch: unknown key. Did you mean 'epochs'?"),
+        ("pgd=3", "pgd: unknown key. Known: "),
+        ("model.widht=3", "model.widht: unknown key. Did you mean 'width'?"),
+        ("data.exmaples=3", "data.exmaples: unknown key. Did you mean 'examples'?"),
+        ("validation.step=3", "validation.step: unknown key. Did you mean 'steps'?"),
+        (
+            "objective={name: trades, attack: {name: pgd, stepsize: 0.1}}",
+            "objective.attack.stepsize: unknown key. Did you mean 'step_size'?",
+        ),
+        ("data.augment=[{name: flip, p: 1}]", "data.augment.0.p: unknown key. Known: "),
+        ("average.rate=1", "average.rate: unknown key. Known: decay, name."),
+        ("optimizer.name=adam", "optimizer: name 'adam' is unknown. Did you mean 'adamw'?"),
+        ("objective.name=trade", "objective: name 'trade' is unknown. Did you mean 'trades'?"),
+        (
+            "data.augment=[{name: shift}, {name: flop}]",
+            "data.augment.1: name 'flop' is unknown. Did you mean 'flip'?",
+        ),
+        ("data.name=digit", "data.name: data set 'digit' is unknown. Did you mean 'digits'?"),
+        ("threat=linv:0.1", "threat: threat 'linv:0.1' is unknown. Did you mean 'linf'?"),
+        # wrong types
+        ("epochs=three", "epochs: is 'three'; expected a whole number"),
+        ("seed=1.5", "seed: is 1.5; expected a whole number"),
+        ("optimizer.lr=fast", "optimizer.lr: 'fast' is not a number; write for example 0.1, "),
+        ("optimizer.nesterov=7", "optimizer.nesterov: is 7; expected true or false"),
+        ("model={name: mlp, hidden: 5}", "model.hidden: is 5; expected a list"),
+        ("model={name: mlp, hidden: [a]}", "model.hidden.0: is 'a'; expected a whole number"),
+        ("threat=[1]", "threat: is [1]; expected text"),
+        ("optimizer=sgd", "optimizer: is 'sgd'; expected keys, beginning with a name: "),
+        ("data=5", "data: is 5; expected keys"),
+        ("model=", "model: is None; expected keys"),
+        ("schedule={name: step}", "schedule.every: missing; it has no default"),
+        ("precision=float16", "precision: is 'float16'; input should be 'float32' or 'bfloat16'"),
+        ("name=a/b", "name: is 'a/b'; "),
+        ("epochs=0", "epochs: is 0; input should be greater than or equal to 1"),
+        # what only the constructors know
+        ("optimizer.lr=-1", "optimizer: lr is -1.0; expected more than 0"),
+        ("schedule.warmup=2", "schedule: warmup is 2.0; expected "),
+        ("schedule={name: step, every: soon}", "schedule: 'soon' is not a number"),
+        ("average.decay=1.5", "average: decay is 1.5; expected "),
+        ("data.augment=[{name: flip, probability: 3}]", "data.augment.0: probability is 3.0; "),
+        (
+            "objective={name: trades, beta: -1, attack: {name: pgd}}",
+            "objective: beta is -1.0; expected ",
+        ),
+        ("objective={name: trades}", "objective.attack: missing; it has no default"),
+        (
+            "objective={name: trades, attack: {name: pgd, step_size: 1}}",
+            "objective: step_size is 1, but the ball of linf:0.15 is 0.3 wide; expected ",
+        ),
+        ("threat=linf:8", "threat: eps is 8, but inputs in [0.0, 1.0] can change by 1 at most. "),
+        ("threat=linf:-1", "threat: eps is -1.0; expected "),
+        ("threat=linf", "threat: threat 'linf' has no radius; write for example linf:8/255"),
+    ],
+)
+def test_a_mistake_is_told_with_its_path(override: str, expected: str) -> None:
+    (problem,) = complaint(override)
+    assert problem.startswith(expected)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    problems = complaint(
+        "epoch=3",
+        "model.widht=3",
+        "optimizer.lr=-1",
+        "schedule.warmup=2",
+        "objective={name: trades, attack: {name: pgd, step_size: 1}}",
+        "data.augment=[{name: flip, probability: 3}]",
+        "batch_size=many",
+    )
+    assert sorted(problem.partition(":")[0] for problem in problems) == [
+        "batch_size",
+        "data.augment.0",
+        "epoch",
+        "model.widht",
+        "objective",
+        "optimizer",
+        "schedule",
+    ]
+
+
+def test_an_objective_is_not_judged_by_a_threat_that_is_wrong_itself() -> None:
+    (problem,) = complaint(
+        "threat=linf:8", "objective={name: trades, attack: {name: pgd, step_size: 1}}"
+    )
+    assert problem.startswith("threat: ")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("lr", "'lr' is no override; write key.path=value, e.g. optimizer.lr=0.1"),
+        ("=1", "'=1' is no override"),
+        ("threat.eps=1", "'threat.eps=1': 'threat' holds no keys"),
+        ("seed=[1", "'seed=[1': the value is not YAML: "),
+    ],
+)
+def test_an_override_that_is_none(override: str, expected: str) -> None:
+    with pytest.raises(ValueError, match="^" + re.escape(expected)):
+        Recipe.load("digits-plain", [override])
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"a: [1,", "is not YAML: "),
+        (b"\xff\xfe\x00", "is not YAML: "),
+        (b"- name: x\n- epochs: 3\n", "holds list; expected keys and values"),
+        (b"", "holds NoneType; expected keys and values"),
+        (b"just text", "holds str; expected keys and values"),
+        (b"name: x", "has errors:\n  data: missing; it has no default\n  model: missing; "),
+    ],
+)
+def test_a_file_that_is_no_recipe(content: bytes, expected: str, tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="^" + re.escape(f"{file} {expected}")):
+        Recipe.load(file)
+
+
+def test_a_recipe_that_is_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'digits-plane' is neither .* mean 'digits-plain'\?"):
+        Recipe.load("digits-plane")
+    with pytest.raises(ValueError, match=r"neither a shipped recipe nor a file\. Known: digits"):
+        Recipe.load(tmp_path)
+
+
+def test_a_batch_larger_than_the_data() -> None:
+    recipe = Recipe.load("digits-plain", ["data.examples=100", "batch_size=101"])
+    with pytest.raises(ValueError, match=r"batch_size is 101, but digits has 100 .* 1 to 100"):
+        build_data(recipe)
+
+
+def test_a_network_of_impossible_size() -> None:
+    recipe = Recipe.load("digits-plain", ["model={name: mlp, hidden: [-3]}"])
+    with pytest.raises(ValueError, match=r"model"):
+        build_model(recipe, build_data(recipe))
