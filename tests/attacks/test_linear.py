@@ -54,7 +54,7 @@ def test_nothing_is_found_below_the_boundary(name: str, classes: int, kind: str)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_trying_every_target_finds_the_nearest_one(classes: int, kind: str) -> None:
-    """Where logits and distances rank the classes differently, one run may climb to the wrong one."""
+    """Where logits and distances disagree, a single run may climb to the wrong class."""
     problem = linear.anywhere(classes)
     exact = linear.distances(*problem, kind).amin(1)
     assert attack_at("apgd-t", kind, problem, 1.01, exact) == [True] * 4
@@ -63,7 +63,7 @@ def test_trying_every_target_finds_the_nearest_one(classes: int, kind: str) -> N
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["pgd", "apgd-ce", "apgd-dlr", "apgd-t"])
 def test_a_target_is_reached_where_its_region_begins(name: str, kind: str) -> None:
-    """The distance to {z_t >= z_y} is a lower bound for reaching class t, exact with two classes."""
+    """With two classes the region of the target begins where that of the label ends."""
     weight, bias, x, y = linear.anywhere(2)
     model, target = linear.classifier(weight, bias), 1 - y
     exact = linear.distances(weight, bias, x, y, kind).amin(1)
@@ -87,10 +87,10 @@ def test_the_fgsm_step_is_the_exact_one(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["pgd", "apgd-ce", "apgd-dlr"])
+@pytest.mark.parametrize("name", ["pgd-from-clean", "apgd-ce", "apgd-dlr"])
 def test_the_box_is_used_to_the_full(name: str, kind: str) -> None:
     """Next to a bound the worst point is the end of the ball that is left."""
-    weight = torch.tensor([[0.0, 0, 0, 0], [3.0, 1, -1, 0.5]], dtype=torch.float64)
+    weight = torch.tensor([[0.0, 0, 0, 0], [0.3, 1, -1, 0.5]], dtype=torch.float64)
     model = linear.classifier(weight, torch.tensor([0.0, -20.0], dtype=torch.float64))
     x, y = torch.tensor([[1.0, 0.95, 0.5, 0.5]], dtype=torch.float64), torch.tensor([0])
     result = ATTACKS[name](KINDS[kind](0.2))(model, x, y)

@@ -56,7 +56,7 @@ def problem() -> Problem:
     return make_problem()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def problems() -> Callable[..., Problem]:
     return make_problem
 

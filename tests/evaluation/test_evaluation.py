@@ -14,8 +14,9 @@ from brolly import Evaluation, evaluate
 from brolly.evaluation import HELD, WRONG, AttackRecord, Count, CurvePoint
 
 
-@pytest.fixture
-def result(problem) -> Evaluation:
+@pytest.fixture(scope="module")
+def result(problems) -> Evaluation:
+    problem = problems()
     return evaluate(problem.model, problem.split, problem.threat, command="brolly evaluate there",
                     curve_examples=20, seed=4, name="linear")  # fmt: skip
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch import Tensor, nn
 
-from brolly import PGD, Evaluation, Linf, evaluate
+from brolly import APGD, PGD, Evaluation, Linf, evaluate
 
 
 class Interrupt:
@@ -23,9 +23,10 @@ class Interrupt:
 
 
 def run(problem, **changes) -> Evaluation:
-    arguments = {"batch_size": 20, "curve_examples": 30, "seed": 2, **changes}
+    arguments = {"batch_size": 20, "curve_examples": 10, "seed": 2, **changes}
     model = arguments.pop("model", problem.model)
     threat = arguments.pop("threat", problem.threat)
+    arguments.setdefault("attacks", [PGD(threat, steps=1), APGD(threat, steps=5)])
     return evaluate(model, arguments.pop("split", problem.split), threat, **arguments)
 
 

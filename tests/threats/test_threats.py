@@ -89,7 +89,7 @@ def test_bounds_that_are_empty_or_endless(kind, bounds: tuple[float, float]) -> 
 @pytest.mark.parametrize("kind", [Linf, L2])
 @pytest.mark.parametrize("eps", [-0.1, math.nan, math.inf])
 def test_eps_that_is_no_radius(kind, eps: float) -> None:
-    with pytest.raises(ValueError, match="eps is .*expected a finite number, 0 or more"):
+    with pytest.raises(ValueError, match=r"eps is .*expected a finite number, 0 or more"):
         kind(eps)
 
 

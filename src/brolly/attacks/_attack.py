@@ -6,7 +6,6 @@ import abc
 import dataclasses
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .._draws import Draws
@@ -46,22 +45,22 @@ class Attack(abc.ABC):
     def __call__(
         self,
         model: nn.Module,
-        x: Float[Tensor, "batch *shape"],
-        y: Int[Tensor, " batch"],
+        x: Tensor,
+        y: Tensor,
         *,
-        target: Int[Tensor, " batch"] | None = None,
+        target: Tensor | None = None,
         generator: torch.Generator | None = None,
-        index: Int[Tensor, " batch"] | None = None,
+        index: Tensor | None = None,
     ) -> AttackResult:
         """Attacks a batch.
 
         Args:
             model: Maps inputs to logits `(batch, classes)`.
-            x: Clean inputs inside the bounds of the threat.
-            y: Labels.
-            target: Class each example is to be taken for; None: any wrong class.
+            x: Clean inputs inside the bounds of the threat, float32 or float64, `(batch, ...)`.
+            y: Labels, `(batch,)`.
+            target: Class each example is to be taken for, `(batch,)`; None: any wrong class.
             generator: Source of randomness; None: seed 0.
-            index: Index of each example in its data set. Its randomness depends on the generator
+            index: Index of each example in its data set, `(batch,)`. Its randomness depends on the generator
                 and on this alone, so a data set may be cut into batches anyhow. None: 0, 1, ...
 
         Raises:

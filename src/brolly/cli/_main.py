@@ -26,11 +26,10 @@ def run(arguments: Sequence[str]) -> int:
     """Runs the command line; returns the exit code."""
     try:
         return (
-            _app()(arguments, exit_on_error=False, result_action="return_value") or 0
-        )  # commands without an outcome return None
-    except CycloptsError:  # already printed
-        return USER_ERROR
-    except ValueError as error:
+            _app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+            or 0  # --help and --version return None
+        )
+    except (CycloptsError, ValueError) as error:
         return _complain(str(error), USER_ERROR)
     except OSError as error:
         return _complain(

@@ -135,7 +135,11 @@ def _determinism(model: nn.Module, x: Tensor, logits: Tensor) -> Finding:
 
 
 def _batch_independence(model: nn.Module, x: Tensor, logits: Tensor) -> Finding:
-    alone = torch.cat([Judge(model).logits(x[k : k + 1]) for k in range(min(8, len(x)))])
+    try:
+        alone = torch.cat([Judge(model).logits(x[k : k + 1]) for k in range(min(8, len(x)))])
+    except Exception as error:  # the user's forward may raise anything
+        message = f"one example alone fails with {type(error).__name__}: {error}"
+        return Finding("batch independence", "fail", message)
     difference = float((alone - logits[: len(alone)]).abs().nan_to_num().max())
     scale = float(logits.abs().nan_to_num().max()) or 1.0
     message = f"logits of one example alone and in a batch differ by up to {difference:.3g}"
@@ -144,8 +148,8 @@ def _batch_independence(model: nn.Module, x: Tensor, logits: Tensor) -> Finding:
 
 
 def _nan(model: nn.Module, x: Tensor, logits: Tensor, bounds: tuple[float, float]) -> Finding:
-    extremes = torch.stack([torch.full_like(x[0], bound) for bound in bounds])
-    everything = torch.cat([logits, Judge(model).logits(extremes)])
+    extremes = [Judge(model).logits(torch.full_like(x, bound))[:1] for bound in bounds]
+    everything = torch.cat([logits, *extremes])
     bad = int((~everything.isfinite()).any(1).sum())
     message = f"{bad} of {len(everything)} inputs give NaN or infinite logits"
     return Finding("NaN", "fail" if bad else "pass", message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -98,6 +99,8 @@ class RunFolder:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
+            for leftover in self.path.rglob(".*.tmp"):  # of a process that was killed
+                leftover.unlink()
             yield
 
     def save_state(self, state: Mapping[str, Any], epochs: Sequence[EpochRecord]) -> None:
@@ -107,8 +110,10 @@ class RunFolder:
         """
         lines = (json.dumps(record.to_json(), allow_nan=False) for record in epochs)
         write_text(self.metrics, "".join(f"{line}\n" for line in lines))
+        buffer = io.BytesIO()  # torch's own writer does not say when the disk is full
+        torch.save({"schema": SCHEMA, **state}, buffer)
         with replacing(self.state) as temporary:
-            torch.save({"schema": SCHEMA, **state}, temporary)
+            temporary.write_bytes(buffer.getbuffer())
 
     def load_state(self) -> dict[str, Any] | None:
         """The last state kept, or None before the first; nothing in it is executed.
@@ -135,7 +140,10 @@ class RunFolder:
     def finish(self, model: nn.Module, metadata: Mapping[str, str]) -> None:
         """Writes the weights, which marks the run as finished."""
         with replacing(self.model) as temporary:
-            safetensors.torch.save_model(model, str(temporary), metadata=dict(metadata))
+            try:
+                safetensors.torch.save_model(model, str(temporary), metadata=dict(metadata))
+            except safetensors.SafetensorError as error:
+                raise OSError(f"{self.model} could not be written: {error}") from error
 
     def load_weights(self, model: nn.Module) -> None:
         """Fills `model` with the weights of the run.

@@ -1,0 +1,5 @@
+"""`python -m brolly`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,112 @@
+"""Optimisers, the average of the weights, and how breakdowns are told."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from brolly import EMA, SGD, AdamW
+from brolly.training import EpochRecord
+from brolly.training._validation import catastrophic_overfitting
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Linear(5, 2))
+
+
+def descend(model: nn.Module, optimizer: torch.optim.Optimizer) -> nn.Module:
+    x = torch.rand(8, 3, generator=torch.Generator().manual_seed(1))
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(x).square().sum().backward()
+        optimizer.step()
+    return model
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (
+            SGD(lr=0.1, momentum=0.8, weight_decay=0.01, decays="all"),
+            lambda p: torch.optim.SGD(p, 0.1, 0.8, weight_decay=0.01, nesterov=True),
+        ),
+        (
+            SGD(lr=0.1, momentum=0.0, weight_decay=0.0),
+            lambda p: torch.optim.SGD(p, 0.1),
+        ),
+        (
+            AdamW(lr=0.1, weight_decay=0.3, decays="all"),
+            lambda p: torch.optim.AdamW(p, 0.1, weight_decay=0.3),
+        ),
+    ],
+)
+def test_optimizers_are_torchs(ours, theirs) -> None:
+    mine, other = network(), network()
+    descend(mine, ours.build(mine))
+    descend(other, theirs(other.parameters()))
+    for a, b in zip(mine.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_decay_spares_biases_and_norms() -> None:
+    model = network()
+    decayed, spared = SGD(weight_decay=0.1, decays="no_norm").build(model).param_groups
+    assert [p.ndim for p in decayed["params"]] == [2, 2]
+    assert {p.ndim for p in spared["params"]} == {1}
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
+    assert len(SGD(decays="all").build(model).param_groups) == 1
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    model = network()
+    model[0].requires_grad_(False)
+    groups = SGD().build(model).param_groups
+    assert sum(len(group["params"]) for group in groups) == 4
+    with pytest.raises(ValueError, match="no parameter of the model requires gradients"):
+        SGD().build(model.requires_grad_(False))
+
+
+@pytest.mark.parametrize("build", [lambda: SGD(lr=0.0), lambda: AdamW(lr=-1.0)])
+def test_learning_rate_is_positive(build) -> None:
+    with pytest.raises(ValueError, match="expected more than 0"):
+        build()
+
+
+def test_ema_in_closed_form() -> None:
+    model = network()
+    average = copy.deepcopy(model)
+    expected = {name: t.clone() for name, t in average.state_dict().items()}
+    for step in range(6):
+        with torch.no_grad():
+            for tensor in model.state_dict().values():
+                tensor.add_(1 + step)
+        EMA(decay=0.6).update(average, model, step)
+        weight = 1 - min(0.6, (1 + step) / (10 + step))
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point():
+                expected[name] += weight * (tensor - expected[name])
+            else:
+                expected[name] = tensor.clone()
+    for name, tensor in average.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name])
+    with pytest.raises(ValueError, match=r"\[0, 1\)"):
+        EMA(decay=1.0)
+
+
+def record(robust: float, single: float) -> EpochRecord:
+    return EpochRecord(1, 0.0, 0.1, 1.0, validation_robust=robust, validation_single_step=single)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "broke"),
+    [
+        ((0.5, 0.6), (0.29, 0.7), True),
+        ((0.5, 0.6), (0.31, 0.7), False),  # it fell too little
+        ((0.5, 0.6), (0.0, 0.5), False),  # everything fell: training is unstable, not overfitted
+    ],
+)
+def test_catastrophic_overfitting(before, now, broke: bool) -> None:
+    assert catastrophic_overfitting(record(*before), record(*now)) is broke
+    assert not catastrophic_overfitting(None, record(*now))

@@ -1,0 +1,79 @@
+"""Schedules against torch's own, step by step."""
+
+import pytest
+import torch
+from torch.optim import lr_scheduler
+
+from brolly.training import Constant, Cosine, MultiStep, OneCycle, Plateau, Progress, Schedule, Step
+
+PER_EPOCH, STEPS = 7, 70
+
+
+def torchs(make) -> list[float]:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
+    scheduler = make(optimizer)
+    rates = []
+    for _ in range(STEPS):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def ours(schedule: Schedule) -> list[float]:
+    return [schedule.factor(Progress(step, STEPS, PER_EPOCH)) for step in range(STEPS)]
+
+
+def one_cycle(optimizer, strategy: str):
+    return lr_scheduler.OneCycleLR(
+        optimizer, 1.0, total_steps=STEPS, pct_start=0.3, anneal_strategy=strategy,
+        div_factor=25, final_div_factor=1e4, cycle_momentum=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("schedule", "make"),
+    [
+        (Constant(), lambda o: lr_scheduler.ConstantLR(o, 1.0)),
+        (Step(every=3, gamma=0.5), lambda o: lr_scheduler.StepLR(o, 21, 0.5)),
+        (Step(every="5 steps"), lambda o: lr_scheduler.StepLR(o, 5)),
+        (MultiStep(at=[2, "30 steps", 8.0]), lambda o: lr_scheduler.MultiStepLR(o, [14, 30, 56])),
+        (Cosine(end=0.1), lambda o: lr_scheduler.CosineAnnealingLR(o, STEPS, 0.1)),
+        (OneCycle(), lambda o: one_cycle(o, "cos")),
+        (OneCycle(linear=True), lambda o: one_cycle(o, "linear")),
+    ],
+)
+def test_as_torchs(schedule: Schedule, make) -> None:
+    assert ours(schedule) == pytest.approx(torchs(make), rel=1e-6, abs=1e-9)
+
+
+def test_plateau_as_torchs() -> None:
+    scores = [0.1, 0.2, 0.2, 0.15, 0.1, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3, 0.1, 0.1]
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = lr_scheduler.ReduceLROnPlateau(
+        optimizer, mode="max", factor=0.5, patience=2, threshold=0, threshold_mode="abs"
+    )
+    for count in range(1, len(scores) + 1):
+        theirs.step(scores[count - 1])
+        factor = Plateau(patience=2, gamma=0.5).factor(Progress(0, 1, 1, scores[:count]))
+        assert factor == pytest.approx(optimizer.param_groups[0]["lr"])
+
+
+def test_warmup_rises_in_a_line_to_the_full_rate() -> None:
+    rates = ours(Cosine(warmup="10 steps"))
+    assert rates[:11] == pytest.approx([k / 10 for k in range(1, 11)] + [1.0])
+    assert rates == pytest.approx(rates[:10] + sorted(rates[10:], reverse=True))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Step(every="3 weeks"), "unknown unit.*'500 steps'"),
+        (lambda: MultiStep(at=["soon"]), "not a number"),
+        (lambda: Cosine(warmup=-1), "expected 0 or more"),
+        (lambda: OneCycle(warmup=1.0), r"expected a part of the run in \(0, 1\)"),
+    ],
+)
+def test_what_raises(build, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build()
