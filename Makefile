@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/brolly demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2  # two workers of one thread, not two of two
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

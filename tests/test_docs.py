@@ -73,3 +73,11 @@ def test_links_inside_the_project_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_run_folders_named_are_those_that_the_recipes_make() -> None:
+    named = {
+        folder for page in PAGES for folder in re.findall(r"[\w-]+-[0-9a-f]{8}\b", page.read_text())
+    }
+    assert named
+    assert named <= {Recipe.load(name).folder for name in SHIPPED}

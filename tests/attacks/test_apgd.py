@@ -93,12 +93,12 @@ def test_outcomes_are_those_of_the_paper(kind: str, loss: str) -> None:
 
 def test_targets_are_those_of_the_paper() -> None:
     """Each wrong class in the order of the clean logits, from a start of its own."""
-    threat, model = Linf(0.06), mlp(classes=5)
+    threat, model = Linf(0.09), mlp(classes=6, sharpness=12, seed=3)
     x = inputs(40)
     y = predictions(model, x)
     order = model(x).detach().argsort(dim=1, descending=True)
-    fooled = torch.zeros(40, dtype=torch.bool)
     first: dict[int, torch.Tensor] = {}
+    found_at = torch.zeros(40, dtype=torch.long)
     for rank in range(1, 4):
         target = order[:, rank].tolist()
 
@@ -108,11 +108,11 @@ def test_targets_are_those_of_the_paper() -> None:
         for row, trace in enumerate(traces(model, threat, x, y, loss, purpose=rank - 1)):
             if trace.fooled and row not in first:
                 first[row] = torch.from_numpy(trace.visited[-1])
-                fooled[row] = True
+                found_at[row] = rank
     generator = torch.Generator().manual_seed(5)
     result = APGDTargeted(threat, steps=STEPS, targets=3)(model, x, y, generator=generator)
-    assert 5 < fooled.sum() < 35
-    assert torch.equal(result.success, fooled)
+    assert found_at.bincount()[:3].min() >= 3  # never, by the first class, by the second
+    assert torch.equal(result.success, found_at > 0)
     for row, point in first.items():
         torch.testing.assert_close(result.x[row], point, rtol=0, atol=1e-4)
 

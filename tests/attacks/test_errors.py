@@ -44,7 +44,7 @@ def says(text: str, *fragments: str) -> None:
 def test_eps_of_8_bit_images() -> None:
     text = message(Linf, 8.0)
     says(text, "eps is 8", "[0.0, 1.0]", "write 8/255", "Linf(8, bounds=(0, 255))")
-    Linf(8.0, (0.0, 255.0))
+    Linf(8, bounds=(0, 255))
 
 
 @all_attacks

@@ -12,9 +12,9 @@ ATTACKS = {
     "pgd": lambda threat: PGD(threat, steps=100),
     "pgd-from-clean": lambda threat: PGD(threat, steps=10, random_start=False),
     "mim": lambda threat: PGD(threat, steps=100, momentum=1.0),
-    "apgd-ce": lambda threat: APGD(threat, steps=40),
-    "apgd-dlr": lambda threat: APGD(threat, loss="dlr", steps=40),
-    "apgd-t": lambda threat: APGDTargeted(threat, steps=40),
+    "apgd-ce": lambda threat: APGD(threat, steps=25),
+    "apgd-dlr": lambda threat: APGD(threat, loss="dlr", steps=25),
+    "apgd-t": lambda threat: APGDTargeted(threat, steps=25),
 }
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from brolly import PGD
 from brolly.cli._main import run
 
 TINY = [
@@ -48,10 +50,19 @@ def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def trained(trained_once: Path, here: Path) -> Path:
-    """A trained run of one's own, as a path from the current folder."""
+def finished(trained_once: Path, here: Path) -> Path:
+    """A finished run of one's own, as a path from the current folder."""
     shutil.copytree(trained_once, here / "runs" / trained_once.name)
     return Path("runs") / trained_once.name
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluations of a few steps, for tests of what is around them."""
+    monkeypatch.setattr(
+        "brolly.evaluation._evaluate.default_attacks", lambda threat: (PGD(threat, steps=2),)
+    )
+    monkeypatch.setattr("brolly.evaluation._curve._STEPS", 2)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ def refused(outcome, *fragments: str, code: int = 2) -> None:
     told = outcome.err + outcome.out
     assert outcome.code == code, told
     assert "Traceback" not in told
+    assert any(line.startswith("error: ") for line in outcome.err.splitlines()), told
     assert all(fragment in told for fragment in fragments), told
 
 
@@ -34,8 +35,13 @@ def refused(outcome, *fragments: str, code: int = 2) -> None:
         (["doctor", "nowhere"], ["nowhere is not a run"]),
         (["doctor", "nothing:there", "--data", "digits"], ["nothing:there failed with"]),
         (["doctor", "torch.nn:Identity"], ["needs a data set", "--data digits"]),
-        (["trian"], []),
-        (["train", "digits-robust", "--no-such-option"], []),
+        (["trian"], ["Did you mean \"train\"?"]),
+        (["train"], ["requires an argument"]),
+        (["train", "digits-robust", "--dryrun"], ["Did you mean --dry-run?"]),
+        (["evaluate", "run", "--examples", "many"], ["--examples", "many"]),
+        (["train", "digits-robust", "batch_size=1261"], ["batch_size is 1261", "1 to 1260"]),
+        (["train", "digits-robust", "model={name: mlp, hidden: [-1]}"], ["model"]),
+        (["train", "digits-robust", "model.width=0", "--dry-run"], ["width"]),
     ],
 )  # fmt: skip
 def test_mistyped(brolly, words: list[str], fragments: list[str], tmp_path, monkeypatch) -> None:
@@ -52,6 +58,9 @@ def test_mistyped(brolly, words: list[str], fragments: list[str], tmp_path, monk
         (["--threat", "linf"], ["has no radius", "linf:8/255"]),
         (["--examples", "398"], ["examples is 398", "expected 1 to 397"]),
         (["--device", "gpu"], ["device 'gpu' is not on this machine"]),
+        (["--batch-size", "0"], ["batch_size is 0", "expected 1 or more"]),
+        (["--examples", "0"], ["examples is 0", "expected 1 to 397"]),
+        (["--examples", "-5"], ["examples is -5", "expected 1 to 397"]),
     ],
 )
 def test_evaluate_options(brolly, finished: Path, words: list[str], fragments: list[str]) -> None:

@@ -120,7 +120,7 @@ def test_newer_schemas_are_refused(tmp_path: Path) -> None:
     run.environment.write_text("{")
     with pytest.raises(ValueError, match="damaged"):
         run.check()
-    with pytest.raises(ValueError, match="is not a run: it has no recipe.yaml"):
+    with pytest.raises(ValueError, match=r"is not a run: it has no recipe\.yaml"):
         RunFolder(tmp_path / "elsewhere").check()
 
 

@@ -60,8 +60,9 @@ class Attack(abc.ABC):
             y: Labels, `(batch,)`.
             target: Class each example is to be taken for, `(batch,)`; None: any wrong class.
             generator: Source of randomness; None: seed 0.
-            index: Index of each example in its data set, `(batch,)`. Its randomness depends on the generator
-                and on this alone, so a data set may be cut into batches anyhow. None: 0, 1, ...
+            index: Index of each example in its data set, `(batch,)`; None: 0, 1, ... Its
+                randomness depends on the generator and on this alone, so a data set may be cut
+                into batches anyhow.
 
         Raises:
             ValueError: Inputs, labels or logits do not fit the threat or each other.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from ._normalize import ChannelStatistics, first_layer
+from ._sizes import check_sizes
 
 
 class SoftmaxRegression(nn.Sequential):
@@ -46,6 +47,7 @@ class MLP(nn.Sequential):
     ) -> None:
         layers: list[nn.Module] = [first_layer(normalize), nn.Flatten()]
         for width in hidden:
+            check_sizes(hidden=width)
             layers += [nn.Linear(features, width), nn.ReLU()]
             layers += [nn.Dropout(dropout)] if dropout else []
             features = width

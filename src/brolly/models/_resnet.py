@@ -7,6 +7,7 @@ from torch.nn.functional import relu
 
 from ._convolutional import channels_last, convolution
 from ._normalize import ChannelStatistics, first_layer
+from ._sizes import check_sizes
 
 
 class ResNet(nn.Sequential):
@@ -21,7 +22,7 @@ class ResNet(nn.Sequential):
         normalize: Channel statistics of the first layer; None: inputs are taken as they are.
 
     Raises:
-        ValueError: The depth is not of that form.
+        ValueError: The depth is not of that form, or the width is below 1.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class ResNet(nn.Sequential):
         width: int = 16,
         normalize: ChannelStatistics | None = None,
     ) -> None:
+        check_sizes(width=width)
         if depth < 8 or (depth - 2) % 6:
             raise ValueError(f"depth is {depth}; expected 6 n + 2: 8, 14, 20, 26, 32, ...")
         blocks: list[nn.Module] = []

@@ -120,6 +120,6 @@ def per_example(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
-def norm(delta: Tensor, order: float | int) -> Tensor:
+def norm(delta: Tensor, order: float) -> Tensor:
     """Vector norm of each row of `(batch, ...)`."""
     return torch.linalg.vector_norm(delta.flatten(1), order, dim=1)
