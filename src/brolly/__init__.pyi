@@ -23,6 +23,7 @@ from .data import Shift as Shift
 from .data import load_data as load_data
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .objectives import ATTA as ATTA
 from .objectives import FGSMRS as FGSMRS
 from .objectives import NFGSM as NFGSM
 from .objectives import TRADES as TRADES

@@ -8,7 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from brolly import FGSMRS, L2, NFGSM, PGD, TRADES, Batch, Linf, PGDTraining, Plain
+from brolly import (
+    ATTA,
+    FGSMRS,
+    L2,
+    NFGSM,
+    PGD,
+    TRADES,
+    Batch,
+    Dataset,
+    Linf,
+    PGDTraining,
+    Plain,
+)
 from brolly._draws import Draws
 
 THREATS = [Linf(0.2), L2(0.7)]
@@ -165,6 +177,51 @@ def test_fgsmrs_projects(threat):
     )
 
 
+def split(examples):
+    """A training split as long as the batch's indices ask for."""
+    blank = torch.zeros(200, *examples.x.shape[1:]), torch.zeros(200, dtype=torch.long)
+    return Dataset.from_tensors("blank", blank, blank, validation=blank, classes=("0", "1")).train
+
+
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+def test_atta_goes_on_where_each_example_stopped(threat):
+    """Steps add up over calls, and a batch in another order finds its own perturbations."""
+    model, examples = smooth(), batch()
+    x, y = examples.x, examples.y
+    objective = ATTA(threat, step=0.4).begin(split(examples), "cpu")
+    point = (x + noise(threat, x, draws(examples), threat.eps)).clamp(0, 1)
+    for call in range(3):
+        gradient = slow_gradient(model, ce_of(y), point)
+        point = threat.project(point + 0.4 * threat.eps * ascent(threat, gradient), x)
+        rows = torch.arange(len(x)) if call % 2 == 0 else torch.arange(len(x)).flip(0)
+        shuffled = Batch(x[rows], y[rows], examples.index[rows])
+        watched = Watched(model)
+        objective(watched, shuffled, generator())
+        torch.testing.assert_close(watched.inputs[-1], point[rows], rtol=0, atol=2e-3)
+        point = watched.inputs[-1][rows]
+        point = threat.project(x + (point - x).half().double(), x)  # the memory's precision
+    assert (threat.distance(point, x) > 0.8 * threat.eps).any()
+
+
+def test_atta_remembers_in_the_copy_that_was_begun_alone():
+    objective, examples = ATTA(Linf(0.2)), batch()
+    first, second = (objective.begin(split(examples), "cpu") for _ in range(2))
+    assert first == second == objective
+    first(smooth(), examples, generator())
+    assert objective.state() == {}
+    assert first.state()["seen"].sum() == len(examples.x)
+    assert not second.state()["seen"].any()
+    second.load_state({name: value.clone() for name, value in first.state().items()})
+    values = [each(smooth(), examples, generator(9)).value for each in (first, second)]
+    assert values[0] == values[1]
+    assert values[0] != objective(smooth(), examples, generator(9)).value
+
+
+def test_atta_wants_a_step():
+    with pytest.raises(ValueError, match="step is 0"):
+        ATTA(Linf(0.1), step=0)
+
+
 @pytest.mark.parametrize("threat", THREATS, ids=str)
 @pytest.mark.parametrize("random_start", [True, False])
 def test_pgd_training_trains_on_the_last_point_after_all_steps(threat, random_start):
@@ -211,6 +268,7 @@ def test_trades_is_cross_entropy_plus_beta_times_divergence(threat):
         (Plain(), 1),
         (NFGSM(Linf(0.1)), 2),
         (FGSMRS(Linf(0.1)), 2),
+        (ATTA(Linf(0.1)), 2),
         (PGDTraining(PGD(Linf(0.1), steps=7)), 8),
         (TRADES(PGD(Linf(0.1), steps=7)), 10),
     ],
@@ -231,7 +289,7 @@ def test_trades_weighs_the_divergence(beta):
 
 def test_label_smoothing_spreads_mass_over_all_classes():
     model, examples = smooth(), batch()
-    for kind in (NFGSM, FGSMRS):
+    for kind in (NFGSM, FGSMRS, ATTA):
         watched = Watched(model)
         loss = kind(Linf(0.1), label_smoothing=0.3)(watched, examples, generator())
         target = F.one_hot(examples.y, 4) * 0.7 + 0.3 / 4
@@ -242,6 +300,7 @@ def test_label_smoothing_spreads_mass_over_all_classes():
 CRAFTED = {
     "nfgsm": lambda mode: NFGSM(Linf(0.1), mode=mode),
     "fgsm-rs": lambda mode: FGSMRS(Linf(0.1), mode=mode),
+    "atta": lambda mode: ATTA(Linf(0.1), mode=mode),
     "pgd-l2": lambda mode: PGDTraining(PGD(L2(0.5), steps=3), mode=mode),
     "trades": lambda mode: TRADES(PGD(Linf(0.1), steps=3), mode=mode),
 }

@@ -8,7 +8,21 @@ import torch
 from oracles.networks import Branches
 from torch import nn
 
-from brolly import EMA, NFGSM, PGD, SGD, TRADES, Dataset, Flip, Linf, Plain, Plateau, Shift, fit
+from brolly import (
+    ATTA,
+    EMA,
+    NFGSM,
+    PGD,
+    SGD,
+    TRADES,
+    Dataset,
+    Flip,
+    Linf,
+    Plain,
+    Plateau,
+    Shift,
+    fit,
+)
 from brolly.objectives import Loss, Objective
 from brolly.training import Constant, TrainingDiverged, Validation
 from brolly.training import _fit as loop
@@ -75,13 +89,27 @@ def test_global_randomness_neither_matters_nor_moves() -> None:
     assert same(first, model)
 
 
-@pytest.mark.parametrize("objective", [Plain(), NFGSM(Linf(0.1)), TRADES(PGD(Linf(0.1), steps=2))])
+@pytest.mark.parametrize(
+    "objective", [Plain(), NFGSM(Linf(0.1)), ATTA(Linf(0.1)), TRADES(PGD(Linf(0.1), steps=2))]
+)
 def test_it_learns(objective: Objective) -> None:
     _, history = train(objective=objective, epochs=12, optimizer=SGD(lr=0.05), threat=Linf(0.1))
     assert history.best is not None
     assert history.best.validation_clean > 0.9
     assert history.best.validation_robust > 0.7
     assert history.epochs[-1].train_loss < history.epochs[0].train_loss
+
+
+def test_an_objective_that_remembers_pixels_refuses_augmentation() -> None:
+    with pytest.raises(ValueError, match="ATTA remembers a perturbation for each pixel"):
+        train(objective=ATTA(Linf(0.1)), augment=[Flip()])
+
+
+def test_a_memory_starts_anew_with_each_training() -> None:
+    objective = ATTA(Linf(0.1))
+    first, _ = train(objective=objective)
+    again, _ = train(objective=objective)
+    assert same(first, again)
 
 
 def test_what_is_frozen_stays_frozen() -> None:

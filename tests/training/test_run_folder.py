@@ -26,7 +26,7 @@ from pathlib import Path
 from brolly import RunFolder
 from brolly.recipes import Recipe, train_recipe
 recipe = Recipe.load("digits-robust", [
-    "epochs=6", "data.examples=192", "data.augment=[{name: shift, pixels: 1}]",
+    "epochs=6", "data.examples=192", sys.argv[2],
     "model={name: mlp, hidden: [16], dropout: 0.2}", "schedule={name: plateau, patience: 0}",
     "validation={examples: 30, train_examples: 20, steps: 2}",
 ])
@@ -36,14 +36,17 @@ with run.locked():
 """
 
 
-def start(folder: Path) -> subprocess.Popen:
+AUGMENTED = "data.augment=[{name: shift, pixels: 1}]"
+
+
+def start(folder: Path, override: str = AUGMENTED) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", TRAIN, str(folder)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", TRAIN, str(folder), override], stdout=subprocess.PIPE, text=True
     )
 
 
-def finish(folder: Path) -> dict[str, torch.Tensor]:
-    process = start(folder)
+def finish(folder: Path, override: str = AUGMENTED) -> dict[str, torch.Tensor]:
+    process = start(folder, override)
     process.communicate(timeout=120)
     assert process.returncode == 0
     assert not list(folder.glob(".*.tmp"))
@@ -51,17 +54,20 @@ def finish(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_it_ends_with_the_same_bits(tmp_path: Path) -> None:
-    expected = finish(tmp_path / "whole")
+@pytest.mark.parametrize(
+    "override", [AUGMENTED, "objective={name: atta}"], ids=["augmented", "remembering"]
+)
+def test_killed_again_and_again_it_ends_with_the_same_bits(tmp_path: Path, override: str) -> None:
+    expected = finish(tmp_path / "whole", override)
     folder = tmp_path / "killed"
     for epochs, delay in ((1, 0.0), (1, 0.02), (2, 0.005)):
-        process = start(folder)
+        process = start(folder, override)
         for _ in range(epochs):
             process.stdout.readline()
         time.sleep(delay)  # somewhere in the next epoch, its check, or the writing of its state
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    resumed = finish(folder)
+    resumed = finish(folder, override)
     assert expected.keys() == resumed.keys()
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
     lines = (folder / "metrics.jsonl").read_text().splitlines()

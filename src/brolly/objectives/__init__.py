@@ -1,5 +1,6 @@
 """Objectives: what training minimises."""
 
+from ._atta import ATTA as ATTA
 from ._objective import Loss as Loss
 from ._objective import Objective as Objective
 from ._pgd_training import PGDTraining as PGDTraining

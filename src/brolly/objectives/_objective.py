@@ -6,14 +6,14 @@ import abc
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from .._draws import Draws
 from ..attacks._engine import Mode, private_randomness, untouched
-from ..data import Batch
+from ..data import Batch, Split
 from ..threats import Threat
 
 #: State of BatchNorm and dropout while adversarial examples are made. `eval`: running
@@ -34,7 +34,12 @@ class Objective(abc.ABC):
 
     Called with the model in training mode, a batch and a generator, it returns the loss, whose
     graph reaches the parameters. The model is left in the modes it came in.
+
+    An objective that remembers something of each example from epoch to epoch says so in
+    `remembers`, and keeps it in the copy that `begin` returns.
     """
+
+    remembers: ClassVar[bool] = False
 
     @property
     @abc.abstractmethod
@@ -44,6 +49,17 @@ class Objective(abc.ABC):
     @abc.abstractmethod
     def __call__(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Loss:
         """Loss of a batch."""
+
+    def begin(self, split: Split, device: torch.device | str) -> Objective:
+        """The objective of one training run on `split`, with a memory of its own."""
+        return self
+
+    def state(self) -> dict[str, Tensor]:
+        """What a resumed run needs of the memory."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027
+        """Takes up what `state` returned."""
 
 
 @contextlib.contextmanager

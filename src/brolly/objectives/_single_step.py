@@ -54,9 +54,9 @@ class NFGSM(Objective):
         threat = self.adversary
         with crafting(model, batch, generator, self.mode) as draws:
             noisy = threat.with_eps(self.noise * threat.eps).sample(batch.x, draws)
-            direction = threat.ascend(_gradient(model, noisy, batch.y))
+            direction = threat.ascend(start_gradient(model, noisy, batch.y))
         x_adv = (noisy + self.step * threat.eps * direction).clamp_(*threat.bounds)
-        return _loss(model, x_adv, batch.y, self.label_smoothing)
+        return smoothed_loss(model, x_adv, batch.y, self.label_smoothing)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,16 +97,18 @@ class FGSMRS(Objective):
         threat = self.adversary
         with crafting(model, batch, generator, self.mode) as draws:
             start = threat.sample(batch.x, draws)
-            direction = threat.ascend(_gradient(model, start, batch.y))
+            direction = threat.ascend(start_gradient(model, start, batch.y))
         x_adv = threat.project(start + self.step * threat.eps * direction, batch.x)
-        return _loss(model, x_adv, batch.y, self.label_smoothing)
+        return smoothed_loss(model, x_adv, batch.y, self.label_smoothing)
 
 
-def _gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+def start_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """Gradient of the cross-entropy at the point the single step is taken from."""
     x = x.detach().requires_grad_()
     return input_gradient(cross_entropy(forward(model, x), y), x)
 
 
-def _loss(model: nn.Module, x: Tensor, y: Tensor, label_smoothing: float) -> Loss:
+def smoothed_loss(model: nn.Module, x: Tensor, y: Tensor, label_smoothing: float) -> Loss:
+    """Mean cross-entropy of the crafted inputs."""
     logits = forward(model, x)
     return Loss(nn.functional.cross_entropy(logits, y, label_smoothing=label_smoothing), {})

@@ -29,6 +29,7 @@ else:
             "fgsm-rs-published": objectives.FGSMRS.as_published,
             "n-fgsm": objectives.NFGSM,
             "n-fgsm-published": objectives.NFGSM.as_published,
+            "atta": objectives.ATTA,
             "pgd": objectives.PGDTraining,
             "pgd-published": objectives.PGDTraining.as_published,
             "trades": objectives.TRADES,

@@ -113,6 +113,11 @@ def fit(
             f"epochs is {epochs}, batch_size is {batch_size} for {len(data.train)} training "
             f"examples; expected 1 epoch or more and a batch size of 1 to {len(data.train)}"
         )
+    if augment and objective.remembers:
+        raise ValueError(
+            f"{type(objective).__name__} remembers a perturbation for each pixel, and augmentation "
+            "would move the pixels from under it. Leave augment empty, or train with NFGSM"
+        )
     device = pick_device(device)
     check = Checker(data, threat, validation or Validation(), seed, device)
     # Dropout and the like draw from the global generator; it is lent to the training and returned.
@@ -149,7 +154,8 @@ class _Trainer:
         schedule: Schedule, average: EMA | None, epochs: int, batch_size: int,
         augment: Sequence[Augmentation], precision: Precision, seed: int, device: str,
     ) -> None:  # fmt: skip
-        self.model, self.objective, self.schedule = model, objective, schedule
+        self.model, self.schedule = model, schedule
+        self.objective = objective.begin(data.train, device)
         self.average, self.precision, self.device = average, precision, device
         self.shadow = copy.deepcopy(model) if average else model
         self.optimizer = optimizer.build(model)
@@ -218,6 +224,7 @@ class _Trainer:
             "shadow": _copy(self.shadow) if self.average else None,
             "best": self.best,
             "optimizer": self.optimizer.state_dict(),
+            "objective": self.objective.state(),
             "order": self._order.get_state(),
             "noise": self._noise.get_state(),
             "global": torch.get_rng_state(),
@@ -234,6 +241,7 @@ class _Trainer:
             self.shadow.load_state_dict(state["shadow"])
         self.best = state["best"]
         self.optimizer.load_state_dict(state["optimizer"])
+        self.objective.load_state(state.get("objective", {}))
         self._order.set_state(state["order"])
         self._noise.set_state(state["noise"])
         torch.set_rng_state(state["global"])
