@@ -10,6 +10,7 @@ from . import threats as threats
 from . import training as training
 from ._environment import __version__ as __version__
 from .attacks import APGD as APGD
+from .attacks import DDN as DDN
 from .attacks import FGSM as FGSM
 from .attacks import PGD as PGD
 from .attacks import APGDTargeted as APGDTargeted
@@ -31,6 +32,8 @@ from .objectives import Objective as Objective
 from .objectives import PGDTraining as PGDTraining
 from .objectives import Plain as Plain
 from .recipes import Recipe as Recipe
+from .threats import L0 as L0
+from .threats import L1 as L1
 from .threats import L2 as L2
 from .threats import Linf as Linf
 from .threats import Threat as Threat

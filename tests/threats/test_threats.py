@@ -58,15 +58,14 @@ def test_text_form_round_trip(kind, eps: float) -> None:
     ("text", "fragments"),
     [
         ("linff:0.1", ["'linff:0.1'", "Did you mean 'linf'?"]),
-        ("hamming:3", ["'hamming:3'", "Known: l2, linf."]),
+        ("hamming:3", ["'hamming:3'", "Known: l0, l1, l2, linf."]),
         ("linf", ["'linf' has no radius", "linf:8/255"]),
         ("linf:", ["''", "8/255"]),
         ("l2:half", ["'half'", "is not a number"]),
         ("linf:8/0", ["'8/0'", "is not a number"]),
         ("linf:8", ["eps is 8", "[0.0, 1.0]", "8/255", "bounds=(0, 255)"]),
         ("l2:-1", ["eps is -1.0", "0 or more"]),
-        ("linf:nan", ["eps is nan", "finite"]),
-        ("linf:inf", ["eps is inf", "finite"]),
+        ("linf:nan", ["eps is nan", "0 or more"]),
     ],
 )
 def test_text_that_is_no_threat(text: str, fragments: list[str]) -> None:
@@ -87,9 +86,9 @@ def test_bounds_that_are_empty_or_endless(kind, bounds: tuple[float, float]) -> 
 
 
 @pytest.mark.parametrize("kind", [Linf, L2])
-@pytest.mark.parametrize("eps", [-0.1, math.nan, math.inf])
+@pytest.mark.parametrize("eps", [-0.1, math.nan, -math.inf])
 def test_eps_that_is_no_radius(kind, eps: float) -> None:
-    with pytest.raises(ValueError, match=r"eps is .*expected a finite number, 0 or more"):
+    with pytest.raises(ValueError, match=r"eps is .*expected a number, 0 or more"):
         kind(eps)
 
 

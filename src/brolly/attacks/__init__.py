@@ -3,6 +3,10 @@
 from ._apgd import APGD as APGD
 from ._apgd import APGDTargeted as APGDTargeted
 from ._attack import Attack as Attack
+from ._attack import MinimalAttack as MinimalAttack
+from ._catalogue import CATALOGUE as CATALOGUE
+from ._catalogue import attack_named as attack_named
+from ._ddn import DDN as DDN
 from ._engine import AttackResult as AttackResult
 from ._engine import Cost as Cost
 from ._fgsm import FGSM as FGSM

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..losses import cross_entropy, dlr, targeted_dlr
 from ..threats import Threat
 from ..threats._threat import per_example
-from ._attack import Attack
+from ._attack import Attack, check_counts
 from ._engine import RowLoss, Search
 
 # Croce & Hein 2020, section 3.1 and table 1 of the appendix.
@@ -62,7 +62,7 @@ def ascend(search: Search, loss: RowLoss, steps: int, purpose: int) -> None:
         return
     clean = search.x[rows]
     x = threat.sample(clean, search.draws.fold(purpose).of(rows))
-    value, gradient = search.gradient(x, rows, loss)
+    value, gradient, *_ = search.at(x, rows, loss)
     run = _Run(
         rows, clean, x, value, gradient,
         previous=x, best=x, best_value=value, best_gradient=gradient,
@@ -78,7 +78,7 @@ def ascend(search: Search, loss: RowLoss, steps: int, purpose: int) -> None:
         if step == steps:
             search.logits(x, run.rows)
             return
-        value, gradient = search.gradient(x, run.rows, loss)
+        value, gradient, *_ = search.at(x, run.rows, loss)
         run = _arrive(run, x, value, gradient)
         if step in checks:
             run = _adapt(run, period=step - checks[checks.index(step) - 1])
@@ -164,7 +164,8 @@ class APGD(Attack):
     restarts: int = 1
 
     def __post_init__(self) -> None:
-        _check_counts(steps=self.steps, restarts=self.restarts)
+        super().__post_init__()
+        check_counts(steps=self.steps, restarts=self.restarts)
         if self.loss not in ("ce", "dlr"):
             raise ValueError(f"loss is {self.loss!r}; expected 'ce' or 'dlr'")
 
@@ -218,7 +219,8 @@ class APGDTargeted(Attack):
         return "apgd-t"
 
     def __post_init__(self) -> None:
-        _check_counts(steps=self.steps, targets=self.targets)
+        super().__post_init__()
+        check_counts(steps=self.steps, targets=self.targets)
 
     def search(self, search: Search) -> None:
         if search.target is not None:
@@ -232,9 +234,3 @@ class APGDTargeted(Attack):
 
 def _towards(search: Search, target: Tensor) -> RowLoss:
     return lambda logits, rows: targeted_dlr(logits, search.y[rows], target[rows])
-
-
-def _check_counts(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"{name} is {count}; expected 1 or more")

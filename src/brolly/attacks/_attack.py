@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +34,30 @@ class Attack(abc.ABC):
 
     Args:
         threat: The perturbations that are allowed.
+
+    Raises:
+        ValueError: The attack does not search this kind of threat, or needs a finite eps.
     """
 
     threat: Threat
+
+    #: Kinds of threats it searches.
+    kinds: ClassVar[tuple[str, ...]] = ("linf", "l2")
+    #: Whether it can look for the nearest adversarial input, however far that is.
+    unlimited: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        name, threat = type(self).__name__, self.threat
+        if threat.kind not in self.kinds:
+            raise ValueError(
+                f"{name} does not search {threat}, but {' and '.join(self.kinds)}. "
+                f"For {threat.kind} use {', '.join(_attacks_of(threat.kind))}"
+            )
+        if math.isinf(threat.eps) and not self.unlimited:
+            raise ValueError(
+                f"{name} needs a finite eps, and {threat} has none. Attacks that look for the "
+                f"nearest adversarial input: {', '.join(_attacks_of(threat.kind, unlimited=True))}"
+            )
 
     @property
     @abc.abstractmethod
@@ -82,16 +105,65 @@ class Attack(abc.ABC):
             return AttackResult(x, none.bool(), none, Cost())
         watch = Stopwatch(x.device)
         with untouched(model), private_randomness(draws, x.device):
-            search = Search(model, self.threat, x, y.long(), target, draws)
+            search = self.begin(model, x, y.long(), target, draws)
             if not search.fooled.all():
                 self.search(search)
         return AttackResult(
             x=search.worst,
-            success=search.fooled,
+            success=search.success,
             distance=self.threat.distance(search.worst, x),
             cost=Cost(search.forwards, search.backwards, watch.seconds()),
         )
 
+    def begin(
+        self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None, draws: Draws
+    ) -> Search:
+        """The state that `search` works on."""
+        return Search(model, self.threat, x, y, target, draws)
+
     @abc.abstractmethod
     def search(self, search: Search) -> None:
         """Tries inputs on `search`, which keeps the worst."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MinimalAttack(Attack):
+    """A search for the nearest adversarial input.
+
+    The threat says what near means and how far to look: with `eps` infinite, such as
+    `L2(float("inf"))`, as far as the bounds reach. `result.distance` is then the distance of each
+    example, and `result.curve([...])` the robust accuracy at any radius.
+
+    Args:
+        threat: Norm, farthest distance that counts, and bounds.
+        nearest: Whether to go on from the first adversarial input inside the threat to the nearest.
+            Without, an example is done with the first, as in attacks along the gradient.
+    """
+
+    _: dataclasses.KW_ONLY
+    nearest: bool = True
+
+    unlimited = True
+
+    def begin(
+        self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None, draws: Draws
+    ) -> Search:
+        return Search(model, self.threat, x, y, target, draws, roams=True, nearest=self.nearest)
+
+
+def check_counts(**counts: int) -> None:
+    """Raises ValueError where one is below 1."""
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} is {count}; expected 1 or more")
+
+
+def _attacks_of(kind: str, unlimited: bool = False) -> list[str]:
+    from ._catalogue import CATALOGUE
+
+    classes = dict.fromkeys(entry.attack for entry in CATALOGUE.values())
+    return [
+        attack.__name__
+        for attack in classes
+        if kind in attack.kinds and (attack.unlimited or not unlimited)
+    ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -56,6 +56,39 @@ class AttackResult:
     distance: Float[Tensor, " batch"]
     cost: Cost
 
+    def curve(self, epsilons: Sequence[float]) -> list[float]:
+        """Part of the batch that holds at each radius, by the distances that were found.
+
+        Of an attack that looks for the nearest adversarial input this is the whole robustness
+        curve from one run; of any other it is an upper bound of it.
+
+        Example:
+            >>> import torch, brolly
+            >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
+            >>> x, y = torch.rand(2, 1, 2, 2), torch.tensor([0, 2])
+            >>> result = brolly.DDN(brolly.L2(float("inf")))(model, x, y)
+            >>> len(result.curve([0, 0.1, 0.5]))
+            3
+        """
+        broken = [(self.success & (self.distance <= eps)).double().mean() for eps in epsilons]
+        return [1 - float(part) for part in broken]
+
+
+class Point(NamedTuple):
+    """What a search learns at candidates for some rows.
+
+    Attributes:
+        value: Loss of each, `(rows,)`.
+        gradient: Its gradient in the input, `(rows, ...)`.
+        logits: `(rows, classes)`.
+        reached: Whether each reaches the goal, `(rows,)`.
+    """
+
+    value: Tensor
+    gradient: Tensor
+    logits: Tensor
+    reached: Tensor
+
 
 class Search:
     """The state of one attack on one batch.
@@ -64,13 +97,20 @@ class Search:
     them and keeps the worst one of each example. Rows are positions in the batch; fooled rows
     are to be left out of later requests, which `drop_fooled` does.
 
+    The candidates of an attack that `roams` may lie outside the ball; those count for nothing
+    there. Where it looks for the `nearest` adversarial input, the worst is the nearest one inside
+    the threat, and no row is fooled for good. A request names no row twice.
+
     Attributes:
         x: Clean inputs, `(batch, ...)`.
         y: Labels, `(batch,)`.
         target: Classes to reach, `(batch,)`, or None when any wrong class will do.
-        worst: The worst inputs so far: the first that fooled the model, or the highest margin.
-        fooled: Rows that have reached the goal.
+        worst: The worst inputs so far: the first (or nearest) that fooled the model, or the
+            highest margin.
+        success: Rows that have reached the goal.
+        fooled: Rows that need no further work.
         clean_logits: Logits at `x`.
+        samples: Forward passes that are averaged, for models that draw random numbers.
     """
 
     def __init__(
@@ -81,20 +121,27 @@ class Search:
         y: Tensor,
         target: Tensor | None,
         draws: Draws,
+        *,
+        roams: bool = False,
+        nearest: bool = False,
     ) -> None:
         self.threat, self.x, self.y, self.target, self.draws = threat, x, y, target, draws
+        self.nearest, self.samples = nearest, 1
         self._model = model
         self.worst = x.clone()
-        self.fooled = torch.zeros_like(y, dtype=torch.bool)
+        self.success = torch.zeros_like(y, dtype=torch.bool)
+        self.fooled = self.success.clone()
         self.forwards = self.backwards = 0
         with torch.no_grad():
             self.clean_logits = self._forward(x)
         self._worst_margin = torch.full_like(self.clean_logits[:, 0], -torch.inf)
+        self._distance = torch.full_like(x.flatten(1)[:, 0], torch.inf) if roams else None
         classes = self.clean_logits.shape[1]
         check_labels(y, classes, "label")
         if target is not None:
             check_labels(target, classes, "target")
         self._judge(x, self.clean_logits, torch.arange(len(x), device=x.device))
+        self.fooled |= self.success
 
     def row_loss(self, loss: Callable[[Tensor, Tensor], Tensor]) -> RowLoss:
         """`loss` of the label to climb or, with a target, of the target to descend."""
@@ -110,22 +157,56 @@ class Search:
     def logits(self, x: Tensor, rows: Tensor) -> Float[Tensor, "rows classes"]:
         """Logits of candidates `x` for `rows`; the candidates are judged."""
         with torch.no_grad():
-            logits = self._forward(x)
+            logits = self._mean_logits(x)
         self._judge(x, logits, rows)
         return logits
 
-    def gradient(
-        self, x: Tensor, rows: Tensor, loss: RowLoss
-    ) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows *shape"]]:
-        """Loss of candidates `x` for `rows` and its gradient; the candidates are judged."""
+    def reached(self, logits: Tensor, rows: Tensor) -> Bool[Tensor, " rows"]:
+        """Where logits of `rows` reach the goal."""
+        return goal_reached(
+            logits, self.y[rows], None if self.target is None else self.target[rows]
+        )
+
+    def at(self, x: Tensor, rows: Tensor, loss: RowLoss) -> Point:
+        """Loss of candidates `x` for `rows`, its gradient and the logits; they are judged."""
+        values, gradients, outputs = [], [], []
+        for _ in range(self.samples):
+            with torch.enable_grad():
+                leaf = x.detach().requires_grad_()
+                logits = self._forward(leaf)
+                value = loss(logits, rows)
+                gradients.append(input_gradient(value, leaf))
+            values.append(value.detach())
+            outputs.append(logits.detach())
+            self.backwards += len(x)
+        logits = _mean(outputs)
+        reached = self._judge(x.detach(), logits, rows)
+        return Point(_mean(values), _mean(gradients), logits, reached)
+
+    def jacobian(
+        self, x: Tensor, rows: Tensor, outputs: Callable[[Tensor], Tensor]
+    ) -> tuple[Float[Tensor, "rows outputs"], Float[Tensor, "rows outputs *shape"], Tensor]:
+        """Several functions of the logits at candidates `x`, and the gradient of each.
+
+        Args:
+            x: Candidates; they are judged.
+            rows: Rows they belong to.
+            outputs: Maps logits `(rows, classes)` to `(rows, outputs)`.
+
+        Returns:
+            Values, gradients, and whether each candidate reaches the goal.
+        """
         with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            logits = self._forward(x)
-            value = loss(logits, rows)
-            gradient = input_gradient(value, x)
-        self.backwards += len(x)
-        self._judge(x.detach(), logits.detach(), rows)
-        return value.detach(), gradient
+            leaf = x.detach().requires_grad_()
+            logits = self._forward(leaf)
+            values = outputs(logits)
+            count = values.shape[1]
+            gradients = [
+                input_gradient(values[:, k], leaf, keep_graph=k < count - 1) for k in range(count)
+            ]
+        self.backwards += count * len(x)
+        reached = self._judge(x.detach(), logits.detach(), rows)
+        return values.detach(), torch.stack(gradients, 1), reached
 
     def drop_fooled(self, rows: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """`rows` and the tensors that go along with them, without the fooled ones."""
@@ -134,28 +215,42 @@ class Search:
             return rows, *state
         return rows[standing], *(tensor[standing] for tensor in state)
 
+    def _mean_logits(self, x: Tensor) -> Tensor:
+        return _mean([self._forward(x) for _ in range(self.samples)])
+
     def _forward(self, x: Tensor) -> Tensor:
         self.forwards += len(x)
         logits = self._model(x)
         check_logits(logits, len(x))
         return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
-    def _judge(self, x: Tensor, logits: Tensor, rows: Tensor) -> None:
-        reached = goal_reached(
-            logits, self.y[rows], None if self.target is None else self.target[rows]
-        )
+    def _judge(self, x: Tensor, logits: Tensor, rows: Tensor) -> Tensor:
+        """Keeps the worst; returns which candidates reach the goal."""
+        reached = self.reached(logits, rows)
         if self.target is None:
             closeness = margin(logits, self.y[rows])
         else:
             closeness = -margin(logits, self.target[rows])
-        worse = (reached | (closeness > self._worst_margin[rows])) & ~self.fooled[rows]
+        worse = (reached | (closeness > self._worst_margin[rows])) & ~self.success[rows]
+        if self._distance is not None:
+            distance = self.threat.distance(x, self.x[rows])
+            nearer = reached & (distance < self._distance[rows])
+            worse = (worse | (nearer & self.nearest)) & (distance <= self.threat.eps)
+            self._distance[rows[worse & reached]] = distance[worse & reached]
         replaced = rows[worse]
         self.worst[replaced] = x[worse]
         self._worst_margin[replaced] = closeness[worse].to(self._worst_margin.dtype)
-        self.fooled[replaced] = reached[worse]
+        self.success[replaced] = reached[worse]
+        if not self.nearest:
+            self.fooled[replaced] = reached[worse]
+        return reached
 
 
-def input_gradient(loss: Tensor, x: Tensor) -> Tensor:
+def _mean(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(tuple(parts)).mean(0)
+
+
+def input_gradient(loss: Tensor, x: Tensor, keep_graph: bool = False) -> Tensor:
     """Gradient of `loss.sum()` in `x`. Parameters get no `.grad`; NaN becomes 0.
 
     Raises:
@@ -167,7 +262,7 @@ def input_gradient(loss: Tensor, x: Tensor) -> Tensor:
             "(torch.no_grad, detach, .data, argmax or a NumPy round trip). Gradient attacks need "
             "a forward pass that autograd can follow"
         )
-    (gradient,) = torch.autograd.grad(loss.sum(), x, allow_unused=True)
+    (gradient,) = torch.autograd.grad(loss.sum(), x, retain_graph=keep_graph, allow_unused=True)
     if gradient is None:
         raise ValueError(
             "the model's output does not depend on its input; expected logits computed from it"

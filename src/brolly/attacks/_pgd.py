@@ -20,8 +20,8 @@ class PGD(Attack):
 
     .. math:: x_{k+1} = P(x_k + \alpha \, \mathrm{ascend}(\nabla L(x_k)))
 
-    where `ascend` is the sign for Linf and the unit vector for L2. With a target, the
-    cross-entropy of the target is descended instead.
+    where `ascend` is the sign for Linf, the unit vector for L2 and the largest entry for L1. With
+    a target, the cross-entropy of the target is descended instead.
 
     Cost: `steps` forward and backward passes and one forward pass per restart and example that
     still stands, and one forward pass for the clean input.
@@ -58,6 +58,7 @@ class PGD(Attack):
         return "pgd"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.steps < 1 or self.restarts < 1:
             raise ValueError(
                 f"steps is {self.steps}, restarts is {self.restarts}; expected 1 or more of each"
@@ -90,7 +91,7 @@ class PGD(Attack):
             x = self.threat.sample(clean, draws) if self.random_start else clean
             velocity = torch.zeros_like(x)
             for _ in range(self.steps):
-                _, gradient = search.gradient(x, rows, loss)
+                gradient = search.at(x, rows, loss).gradient
                 rows, x, clean, gradient, velocity = search.drop_fooled(
                     rows, x, clean, gradient, velocity
                 )

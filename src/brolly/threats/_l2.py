@@ -22,7 +22,7 @@ class L2(Threat):
         bounds: Lowest and highest value an input may hold.
 
     Raises:
-        ValueError: `eps` is negative or not finite; with `check_inputs`, `eps` is larger than the
+        ValueError: `eps` is negative or no number; with `check_inputs`, `eps` is larger than the
             diagonal of the bounds.
 
     Example:
@@ -34,16 +34,10 @@ class L2(Threat):
     """
 
     kind: ClassVar[str] = "l2"
+    order: ClassVar[float] = 2
 
-    def check_inputs(self, x: Tensor) -> None:
-        super().check_inputs(x)
-        diagonal = self.width * math.sqrt(math.prod(x.shape[1:]))
-        if self.eps > diagonal:
-            raise ValueError(
-                f"eps is {self.eps:.6g}, but two inputs of shape {tuple(x.shape[1:])} in "
-                f"{list(self.bounds)} are at most {diagonal:.4g} apart in L2. For images of 8 bits "
-                f"write {self.eps:.6g}/255, or declare the range: L2(..., bounds=(0, 255))"
-            )
+    def diameter(self, shape: torch.Size) -> float:
+        return self.width * math.sqrt(math.prod(shape))
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Nearest point of ball and box together.

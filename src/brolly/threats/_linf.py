@@ -21,7 +21,7 @@ class Linf(Threat):
         bounds: Lowest and highest value an input may hold.
 
     Raises:
-        ValueError: `eps` is negative, not finite, or larger than the width of the bounds.
+        ValueError: `eps` is negative, no number, or larger than the width of the bounds.
 
     Example:
         >>> from brolly import Linf
@@ -30,15 +30,19 @@ class Linf(Threat):
     """
 
     kind: ClassVar[str] = "linf"
+    order: ClassVar[float] = float("inf")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.eps > self.width:
+        if self.width < self.eps < float("inf"):
             raise ValueError(
                 f"eps is {self.eps:.6g}, but inputs in {list(self.bounds)} can change by "
                 f"{self.width:.6g} at most. For images of 8 bits write {self.eps:.6g}/255, or "
                 f"declare the range: Linf({self.eps:.6g}, bounds=(0, 255))"
             )
+
+    def diameter(self, shape: torch.Size) -> float:
+        return self.width
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         lowest = (x - self.eps).clamp_min_(self.bounds[0])

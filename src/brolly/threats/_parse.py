@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from .._names import parse_number, suggest
+from ._l0 import L0
+from ._l1 import L1
 from ._l2 import L2
 from ._linf import Linf
 from ._threat import Threat
 
-_KINDS: dict[str, type[Threat]] = {"linf": Linf, "l2": L2}
+_KINDS: dict[str, type[Threat]] = {"linf": Linf, "l2": L2, "l1": L1, "l0": L0}
 
 
 def parse_threat(text: str, bounds: tuple[float, float] = (0.0, 1.0)) -> Threat:

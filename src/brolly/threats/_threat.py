@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from typing import ClassVar
 
 import torch
@@ -25,17 +26,19 @@ class Threat(abc.ABC):
     input units: normalisation belongs inside the model.
 
     Args:
-        eps: Radius of the ball.
+        eps: Radius of the ball; infinity (`linf:inf`) leaves the bounds alone, for attacks that
+            look for the nearest adversarial input.
         bounds: Lowest and highest value an input may hold.
 
     Raises:
-        ValueError: `eps` is negative or not finite, or the bounds are empty or not finite.
+        ValueError: `eps` is negative or no number, or the bounds are empty or not finite.
     """
 
     eps: float
     bounds: tuple[float, float] = (0.0, 1.0)
 
     kind: ClassVar[str]
+    order: ClassVar[float]  # of the norm
 
     def __post_init__(self) -> None:
         low, high = self.bounds
@@ -43,8 +46,8 @@ class Threat(abc.ABC):
             raise ValueError(
                 f"bounds are {self.bounds}; expected two finite numbers, (lowest, highest)"
             )
-        if not 0 <= self.eps < float("inf"):
-            raise ValueError(f"eps is {self.eps}; expected a finite number, 0 or more")
+        if not self.eps >= 0:
+            raise ValueError(f"eps is {self.eps}; expected a number, 0 or more")
 
     @property
     def width(self) -> float:
@@ -68,6 +71,14 @@ class Threat(abc.ABC):
             raise ValueError(
                 f"inputs are {x.dtype}, which rounds by more than a step of an attack; expected "
                 "float32 or float64. Write x.float(), and run the model under torch.autocast"
+            )
+        diameter = self.diameter(x.shape[1:])
+        if math.isfinite(self.eps) and self.eps > diameter:
+            raise ValueError(
+                f"eps is {self.eps:.6g}, but two inputs of shape {tuple(x.shape[1:])} in "
+                f"{list(self.bounds)} are at most {diameter:.4g} apart in {type(self).__name__}. "
+                f"For images of 8 bits write {self.eps:.6g}/255, or declare the range: "
+                f"{type(self).__name__}(..., bounds=(0, 255))"
             )
         if x.numel() == 0:
             return
@@ -93,6 +104,10 @@ class Threat(abc.ABC):
         inside = (wide >= self.bounds[0] - slack) & (wide <= self.bounds[1] + slack)
         near = self.distance(wide, x.double()) <= self.eps + slack
         return near & inside.flatten(1).all(1)
+
+    @abc.abstractmethod
+    def diameter(self, shape: torch.Size) -> float:
+        """Largest distance of two inputs of this shape inside the bounds."""
 
     @abc.abstractmethod
     def project(
