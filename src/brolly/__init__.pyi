@@ -11,11 +11,16 @@ from . import training as training
 from ._environment import __version__ as __version__
 from .attacks import APGD as APGD
 from .attacks import DDN as DDN
+from .attacks import FAB as FAB
 from .attacks import FGSM as FGSM
 from .attacks import PGD as PGD
 from .attacks import APGDTargeted as APGDTargeted
 from .attacks import Attack as Attack
 from .attacks import AttackResult as AttackResult
+from .attacks import FABTargeted as FABTargeted
+from .attacks import Square as Square
+from .attacks import quick as quick
+from .attacks import standard as standard
 from .data import Batch as Batch
 from .data import Batches as Batches
 from .data import Dataset as Dataset

@@ -5,9 +5,16 @@ from ._apgd import APGDTargeted as APGDTargeted
 from ._attack import Attack as Attack
 from ._attack import MinimalAttack as MinimalAttack
 from ._catalogue import CATALOGUE as CATALOGUE
-from ._catalogue import attack_named as attack_named
+from ._catalogue import ENSEMBLES as ENSEMBLES
+from ._catalogue import attacks_named as attacks_named
 from ._ddn import DDN as DDN
 from ._engine import AttackResult as AttackResult
 from ._engine import Cost as Cost
+from ._fab import FAB as FAB
+from ._fab import FABTargeted as FABTargeted
 from ._fgsm import FGSM as FGSM
 from ._pgd import PGD as PGD
+from ._square import Square as Square
+from ._standard import Ensemble as Ensemble
+from ._standard import quick as quick
+from ._standard import standard as standard

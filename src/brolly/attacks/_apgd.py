@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from .._draws import Draws
 from ..losses import cross_entropy, dlr, targeted_dlr
 from ..threats import Threat
 from ..threats._threat import per_example
+from ._apgd_l1 import ascend_l1
 from ._attack import Attack, check_counts
 from ._engine import RowLoss, Search
 
@@ -57,6 +59,9 @@ class _Run(NamedTuple):
 
 def ascend(search: Search, loss: RowLoss, steps: int, purpose: int) -> None:
     """One run of Algorithm 1 for the examples that stand, from a random point of the threat."""
+    if search.threat.order == 1:
+        ascend_l1(search, loss, steps, purpose)
+        return
     threat, rows = search.threat, search.standing()
     if len(rows) == 0:
         return
@@ -129,9 +134,25 @@ def _adapt(run: _Run, period: int) -> _Run:
     )
 
 
+class _AutoPGD(Attack):
+    """What APGD and APGD-T share."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+
+    def begin(
+        self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None, draws: Draws
+    ) -> Search:
+        # In L1 the search begins in wider balls.
+        roams = self.threat.order == 1
+        return Search(model, self.threat, x, y, target, draws, roams=roams)
+
+
 @dataclasses.dataclass(frozen=True)
-class APGD(Attack):
+class APGD(_AutoPGD):
     """Auto-PGD (Croce & Hein 2020): momentum, and a step size that adapts to each example.
+
+    In L1 steps are sparse, and the search begins in balls of three and two times the radius
+    (Croce & Hein 2021).
 
     It has no step size to tune, and with two different losses it is hard to mask gradients from:
     run it with `loss="ce"` and follow with `APGDTargeted`.
@@ -186,7 +207,7 @@ class APGD(Attack):
 
 
 @dataclasses.dataclass(frozen=True)
-class APGDTargeted(Attack):
+class APGDTargeted(_AutoPGD):
     """APGD on the targeted DLR loss, one likely wrong class after the other (APGD-T).
 
     The classes are tried in the order of their logits on the clean input; any wrong prediction
@@ -226,9 +247,8 @@ class APGDTargeted(Attack):
         if search.target is not None:
             ascend(search, _towards(search, search.target), self.steps, purpose=0)
             return
-        wrong = search.clean_logits.scatter(1, search.y[:, None], -torch.inf)
-        order = wrong.argsort(dim=1, descending=True, stable=True)  # (batch, classes), label last
-        for rank in range(min(self.targets, order.shape[1] - 1)):
+        order = search.likely_wrong_classes()
+        for rank in range(min(self.targets, order.shape[1])):
             ascend(search, _towards(search, order[:, rank]), self.steps, purpose=rank)
 
 

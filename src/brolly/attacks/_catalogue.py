@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -12,8 +12,11 @@ from ..threats import Threat
 from ._apgd import APGD, APGDTargeted
 from ._attack import Attack
 from ._ddn import DDN
+from ._fab import FAB, FABTargeted
 from ._fgsm import FGSM
 from ._pgd import PGD
+from ._square import Square
+from ._standard import Ensemble, quick, standard
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +61,18 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             APGDTargeted, "gradients", "100 steps x 9 targets", "Croce & Hein 2020",
             "to finish, after apgd-ce",
         ),
+        "fab": Entry(
+            FAB, "gradients", "100 steps x (classes - 1)", "Croce & Hein 2020b",
+            "nearest input in Linf, L2 or L1, without a step size",
+        ),
+        "fab-t": Entry(
+            FABTargeted, "gradients", "100 steps x 9 targets", "Croce & Hein 2020b",
+            "the same with many classes",
+        ),
+        "square": Entry(
+            Square, "scores", "5000 queries", "Andriushchenko et al. 2020",
+            "where gradients may mislead; for models that give scores only",
+        ),
         "ddn": Entry(
             DDN, "gradients", "100 steps", "Rony et al. 2019", "nearest input in L2, quickly"
         ),
@@ -65,17 +80,37 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
 )  # fmt: skip
 
 
-def attack_named(name: str, threat: Threat) -> Attack:
-    """The attack of that name, with its defaults, on a threat.
+#: Attacks in a row, by the name of the ensemble.
+ENSEMBLES: Mapping[str, Callable[[Threat], Ensemble]] = MappingProxyType(
+    {"quick": quick, "standard": standard}
+)
+
+
+def attacks_named(names: str, threat: Threat) -> tuple[Attack, ...]:
+    """The attacks of those names, with their defaults, on a threat.
+
+    Args:
+        names: Of attacks or ensembles, with commas between.
+        threat: What the adversary may do.
 
     Raises:
-        ValueError: There is none, or it does not search this kind of threat.
+        ValueError: There is no such attack, or it does not search this kind of threat.
 
     Example:
         >>> import brolly
-        >>> brolly.attacks.attack_named("apgd-dlr", brolly.Linf(0.1)).loss
-        'dlr'
+        >>> attacks = brolly.attacks.attacks_named("pgd,quick", brolly.Linf(0.1))
+        >>> [attack.name for attack in attacks]
+        ['pgd', 'apgd-ce', 'apgd-t']
     """
-    if name not in CATALOGUE:
-        raise ValueError(f"attack {name!r} is unknown. {suggest(name, CATALOGUE)}")
-    return CATALOGUE[name].build(threat)
+    attacks: list[Attack] = []
+    for name in (part.strip() for part in names.split(",")):
+        if name in ENSEMBLES:
+            attacks += ENSEMBLES[name](threat).attacks
+        elif name in CATALOGUE:
+            attacks.append(CATALOGUE[name].build(threat))
+        else:
+            raise ValueError(
+                f"attack {name!r} is unknown. {suggest(name, [*CATALOGUE, *ENSEMBLES])} "
+                "`brolly attacks` lists them"
+            )
+    return tuple(attacks)

@@ -150,6 +150,11 @@ class Search:
             return lambda logits, rows: loss(logits, y[rows])
         return lambda logits, rows: -loss(logits, target[rows])
 
+    def likely_wrong_classes(self) -> Int[Tensor, "batch others"]:
+        """All classes but the label, the one with the highest clean logit first."""
+        wrong = self.clean_logits.scatter(1, self.y[:, None], -torch.inf)
+        return wrong.argsort(dim=1, descending=True, stable=True)[:, :-1]
+
     def standing(self) -> Int[Tensor, " rows"]:
         """Rows that are not fooled yet."""
         return (~self.fooled).nonzero()[:, 0]
@@ -235,7 +240,8 @@ class Search:
         if self._distance is not None:
             distance = self.threat.distance(x, self.x[rows])
             nearer = reached & (distance < self._distance[rows])
-            worse = (worse | (nearer & self.nearest)) & (distance <= self.threat.eps)
+            limit = self.threat.eps + self.threat.slack(x.shape[1:])
+            worse = (worse | (nearer & self.nearest)) & (distance <= limit)
             self._distance[rows[worse & reached]] = distance[worse & reached]
         replaced = rows[worse]
         self.worst[replaced] = x[worse]

@@ -16,6 +16,7 @@ def evaluate(
     run: Path,
     *,
     threat: str | None = None,
+    attack: str | None = None,
     examples: int | None = None,
     batch_size: int = 256,
     seed: int = 0,
@@ -31,6 +32,9 @@ def evaluate(
         Run folder that `brolly train` made.
     threat
         What the adversary may do, such as linf:8/255; the recipe's own if not given.
+    attack
+        Names of attacks with commas between, such as standard or pgd,square (`brolly attacks`
+        lists them); apgd-ce,apgd-t if not given.
     examples
         How many test examples, from the first; all if not given.
     batch_size
@@ -46,13 +50,14 @@ def evaluate(
     """
     parts = ["evaluate", str(run)]
     parts += ["--threat", threat] if threat else []
+    parts += ["--attack", attack] if attack else []
     parts += ["--examples", str(examples)] if examples else []
     parts += ["--seed", str(seed)] if seed else []
     parts += ["--precision", precision] if precision != "float32" else []
     again = command(*parts, data_dir=data_dir, device=device)
     try:
         result = evaluate_run(
-            run, threat=threat, examples=examples, batch_size=batch_size, seed=seed,
+            run, threat=threat, attack=attack, examples=examples, batch_size=batch_size, seed=seed,
             precision=precision, data_dir=data_dir, device=device, command=again,
         )  # fmt: skip
     except KeyboardInterrupt:
@@ -72,6 +77,7 @@ def evaluate_run(
     path: Path,
     *,
     threat: str | None = None,
+    attack: str | None = None,
     examples: int | None = None,
     batch_size: int = 256,
     seed: int = 0,
@@ -81,7 +87,8 @@ def evaluate_run(
     command: str = "",
 ) -> Evaluation:
     """Evaluates a run with a live table; the result is kept in its folder."""
-    from ..evaluation import evaluate as attack
+    from ..attacks import attacks_named
+    from ..evaluation import evaluate as measure
     from ..recipes import load_run
     from ..threats import parse_threat
     from ..training import RunFolder
@@ -93,14 +100,17 @@ def evaluate_run(
         recipe, model, data = load_run(path, data_dir)
         ball = parse_threat(threat or recipe.threat, data.bounds)
         stem = str(ball).replace(":", "-")
+        stem += f"-{attack.replace(',', '+')}" if attack else ""
         stem += f"-n{examples}" if examples else ""
         stem += f"-seed{seed}" if seed else ""
         stem += f"-{precision}" if precision != "float32" else ""
+        attacks = attacks_named(attack, ball) if attack else None
         with EvaluationTable(f"Evaluating {recipe.name} against {ball}") as table:
-            return attack(
+            return measure(
                 model,
                 data.test,
                 ball,
+                attacks=attacks,
                 examples=examples,
                 batch_size=batch_size,
                 seed=seed,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError
 
+from ._attacks import attacks
 from ._demo import demo
 from ._doctor import doctor
 from ._evaluate import evaluate
@@ -50,7 +51,7 @@ def _app() -> App:
         version=_version,
         suppress_keyboard_interrupt=False,
     )
-    for command in (demo, train, evaluate, report, doctor):
+    for command in (demo, train, evaluate, report, doctor, attacks):
         app.command(command)
     return app
 

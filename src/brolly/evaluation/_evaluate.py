@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from .._device import pick_device
 from .._environment import describe_environment
 from ..attacks import APGD, APGDTargeted, Attack, AttackResult, Cost
+from ..attacks._standard import members
 from ..data import Dataset, Split
-from ..models import PROBABILITIES, are_probabilities
+from ..models import PROBABILITIES, are_probabilities, fold_batchnorm
 from ..threats import Threat
 from ._curve import CURVE_ATTACK, robustness_curve
 from ._evaluation import (
@@ -44,7 +45,7 @@ def evaluate(
     split: Split,
     threat: Threat,
     *,
-    attacks: Sequence[Attack] | None = None,
+    attacks: Attack | Sequence[Attack] | None = None,
     examples: int | None = None,
     batch_size: int = 256,
     curve_examples: int = 500,
@@ -67,14 +68,16 @@ def evaluate(
         model: Maps inputs to logits `(batch, classes)`; left as it is.
         split: What to attack, in its stored order; usually `data.test`.
         threat: What the adversary may do.
-        attacks: None: `default_attacks(threat)`. Their threats must be `threat`.
+        attacks: In this order; an ensemble stands for its members. None:
+            `default_attacks(threat)`. Their threats must be `threat`.
         examples: How many, from the first; None: all.
         batch_size: Examples attacked at a time.
         curve_examples: Examples for robust accuracy against eps; 0: no curve.
         seed: Of every attack.
         precision: `bfloat16` searches under autocast, which is two to three times as fast where
-            the hardware has it. Verdicts stay in float32, and an example whose success they do
-            not confirm is searched again in float32.
+            the hardware has it. In both, the search runs on a copy with BatchNorm folded into the
+            layers before it. Verdicts come from the untouched model in float32, and an example
+            whose success they do not confirm is searched again on that.
         device: Where to compute; None: CUDA where there is one. The model is moved there.
         name: What to call the model; None: its class.
         command: The command that repeats this, for the record.
@@ -94,12 +97,12 @@ def evaluate(
         >>> result.robust.hits <= result.clean.hits
         True
     """
-    attacks = default_attacks(threat) if attacks is None else tuple(attacks)
+    attacks = default_attacks(threat) if attacks is None else members(attacks)
     _check_arguments(split, threat, attacks, examples, batch_size, curve_examples)
     device = pick_device(device)
     split = split if examples is None else split.first(examples)
     model = model.to(device)
-    work = _Work(model, split, threat, attacks, seed, batch_size, precision, device)
+    work = _Work(model, _twin(model), split, threat, attacks, seed, batch_size, precision, device)
     begun = _begin(work, name or type(model).__name__, command)
     saved = _continue(begun, save_to)
     if saved is not None and saved.complete:
@@ -129,6 +132,7 @@ class _Work:
     """What an evaluation is made of; its methods each add a piece to an `Evaluation`."""
 
     model: nn.Module
+    twin: nn.Module  # what the search runs on
     split: Split
     threat: Threat
     attacks: tuple[Attack, ...]
@@ -201,21 +205,23 @@ class _Work:
     def _search(self, number: int, x: Tensor, y: Tensor, rows: Tensor) -> tuple[Tensor, Cost, int]:
         """What an attack finds, its cost, and how many of its successes are none."""
         low = self.precision == "bfloat16"
-        result = self._attack(number, x, y, rows, low)
+        result = self._attack(self.twin, number, x, y, rows, low)
         broken = Judge(self.model).breaks(self.threat, x, y, result.x)[0]
         refuted = (result.success & ~broken).nonzero()[:, 0]
-        if not low or len(refuted) == 0:
+        if len(refuted) == 0 or not (low or self.twin is not self.model):
             return result.x, result.cost, len(refuted)
-        again = self._attack(number, x[refuted], y[refuted], rows[refuted.cpu()], False)
+        again = self._attack(self.model, number, x[refuted], y[refuted], rows[refuted.cpu()], False)
         broken = Judge(self.model).breaks(self.threat, x[refuted], y[refuted], again.x)[0]
         found = result.x.index_copy(0, refuted, again.x)
         return found, result.cost + again.cost, int((again.success & ~broken).sum())
 
-    def _attack(self, number: int, x: Tensor, y: Tensor, rows: Tensor, low: bool) -> AttackResult:
+    def _attack(
+        self, model: nn.Module, number: int, x: Tensor, y: Tensor, rows: Tensor, low: bool
+    ) -> AttackResult:
         generator = torch.Generator().manual_seed(self.seed)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=low):
             return self.attacks[number](
-                self.model, x, y, generator=generator, index=rows.to(self.device)
+                model, x, y, generator=generator, index=rows.to(self.device)
             )
 
     def draw_curve(self, evaluation: Evaluation, examples: int) -> Evaluation:
@@ -227,6 +233,14 @@ class _Work:
             seed=self.seed, batch_size=self.batch_size, device=self.device,
         )  # fmt: skip
         return dataclasses.replace(evaluation, curve=curve, curve_attack=CURVE_ATTACK)
+
+
+def _twin(model: nn.Module) -> nn.Module:
+    """A faster copy to search on, or the model itself where it cannot be copied."""
+    try:
+        return fold_batchnorm(model)
+    except Exception:  # the user's module may refuse a copy in any way
+        return model
 
 
 def _begin(work: _Work, name: str, command: str) -> Evaluation:

@@ -4,6 +4,7 @@ from ._convolutional import LeNet as LeNet
 from ._convolutional import SmallCNN as SmallCNN
 from ._dense import MLP as MLP
 from ._dense import SoftmaxRegression as SoftmaxRegression
+from ._fold import fold_batchnorm as fold_batchnorm
 from ._load import load_model as load_model
 from ._normalize import Normalize as Normalize
 from ._outputs import PROBABILITIES as PROBABILITIES

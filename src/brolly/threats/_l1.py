@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .._draws import Draws
-from ._threat import Threat, norm, per_example
+from ._threat import ROUNDING, Threat, norm, per_example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,10 @@ class L1(Threat):
 
     def diameter(self, shape: torch.Size) -> float:
         return self.width * math.prod(shape)
+
+    def slack(self, shape: torch.Size) -> float:
+        # Half a unit in the last place of float32 for each entry.
+        return self.width * max(ROUNDING, 2**-24 * math.prod(shape))
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """Nearest point of ball and box together (Croce & Hein 2021, proposition 2.1).
@@ -93,4 +97,6 @@ def _shorten(size: Tensor, room: Tensor, eps: float) -> Tensor:
     last = ((sums > eps).sum(1, keepdim=True) - 1).clamp_min(0)
     slope = falling.gather(1, last).clamp_min(1)
     t = corners.gather(1, last) + (sums.gather(1, last) - eps) / slope
-    return torch.minimum((size - t).clamp_min(0), room)
+    left = torch.minimum((size - t).clamp_min(0), room)
+    # What rounding left over.
+    return left * (eps / left.sum(1, keepdim=True).clamp_min(1e-30)).clamp_max(1)

@@ -92,17 +92,21 @@ class Threat(abc.ABC):
                 f"{type(self).__name__}({self.eps:.6g}, bounds=(low, high))"
             )
 
+    def slack(self, shape: torch.Size) -> float:
+        """What rounding may add to the distance of two inputs of this shape."""
+        return ROUNDING * self.width
+
     def contains(
         self, x_adv: Float[Tensor, "batch *shape"], x: Float[Tensor, "batch *shape"]
     ) -> Bool[Tensor, " batch"]:
         """Which rows of `x_adv` lie in the ball around `x` and in the bounds.
 
-        Computed in float64; `ROUNDING` of the width of the bounds is allowed for.
+        Computed in float64; what float32 may add to a distance (`slack`) is allowed for.
         """
-        slack = ROUNDING * self.width
+        edge = ROUNDING * self.width
         wide = x_adv.double()
-        inside = (wide >= self.bounds[0] - slack) & (wide <= self.bounds[1] + slack)
-        near = self.distance(wide, x.double()) <= self.eps + slack
+        inside = (wide >= self.bounds[0] - edge) & (wide <= self.bounds[1] + edge)
+        near = self.distance(wide, x.double()) <= self.eps + self.slack(x.shape[1:])
         return near & inside.flatten(1).all(1)
 
     @abc.abstractmethod
