@@ -31,7 +31,7 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     for module in folded.modules():
         if isinstance(module, nn.Sequential):
             _fold(module)
-    return folded.requires_grad_(False)
+    return folded.eval().requires_grad_(False)
 
 
 def _fold(layers: nn.Sequential) -> None:
