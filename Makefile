@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check peers clean
 
 demo: .venv/installed
 	$(BIN)/brolly demo
@@ -25,5 +25,17 @@ check: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
+# Other attack libraries, to compare with; torchattacks asks for torchvision, and works without.
+peers: .peers/installed
+
+.peers/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .peers
+	.peers/bin/python -m pip install --quiet -c constraints.txt -e .
+	.peers/bin/python -m pip install --quiet --no-deps torchattacks==3.5.1 foolbox==3.3.4 \
+		adversarial-robustness-toolbox==1.20.1 pyautoattack==0.2.0
+	.peers/bin/python -m pip install --quiet -c constraints.txt \
+		eagerpy GitPython packaging requests setuptools six tqdm
+	touch $@
+
 clean:
-	rm -rf .venv build dist .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .peers build dist .pytest_cache .ruff_cache .import_linter_cache

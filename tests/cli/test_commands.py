@@ -16,6 +16,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from brolly import Evaluation, Recipe
+from brolly.attacks import CATALOGUE, ENSEMBLES
 from brolly.recipes import SHIPPED
 from brolly.training import RunFolder
 
@@ -198,6 +199,37 @@ def test_report_of_two_runs(brolly, finished: Path) -> None:
     assert target.is_file()
 
 
+def test_attacks_by_name(brolly, finished: Path) -> None:
+    code, out, err = brolly("evaluate", finished, "--examples", "5", "--attack", "fab,quick")
+    assert (code, err) == (0, "")
+    (file,) = results(finished)
+    assert file.name == "linf-0.15-fab+quick-n5.json"
+    assert [attack.name for attack in Evaluation.load(file).attacks] == ["fab", "apgd-ce", "apgd-t"]
+    again = out.splitlines()[-1].removeprefix("Repeat: brolly ")
+    assert "--attack fab,quick --examples 5" in again
+    assert brolly(*shlex.split(again))[1].splitlines()[-3:] == out.splitlines()[-3:]
+
+
+def test_unknown_attacks(brolly, finished: Path) -> None:
+    code, _, err = brolly("evaluate", finished, "--attack", "sqare")
+    assert code == 2
+    assert "attack 'sqare' is unknown. Did you mean 'square'? `brolly attacks` lists them" in err
+    code, _, err = brolly("evaluate", finished, "--attack", "fgsm", "--threat", "l1:2")
+    assert code == 2
+    assert "FGSM does not search l1:2" in err
+
+
+def test_the_list_of_attacks(brolly, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, err = brolly("attacks")
+    assert (code, err) == (0, "")
+    listed = [line.split()[0] for line in out.splitlines() if line.strip()]
+    for name, entry in CATALOGUE.items():
+        assert name in listed
+        assert entry.paper in out
+    assert listed[-len(ENSEMBLES) :] == list(ENSEMBLES)
+
+
 def test_report_of_a_run_that_is_not_evaluated_yet(brolly, finished: Path) -> None:
     assert brolly("report", finished).code == 0
     assert (finished / "report.html").is_file()
@@ -253,7 +285,7 @@ def test_version_and_help(brolly) -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", brolly("--version").out)
     code, out, err = brolly("--help")
     assert (code, err) == (0, "")
-    for command in ("demo", "train", "evaluate", "report", "doctor"):
+    for command in ("demo", "train", "evaluate", "report", "doctor", "attacks"):
         assert re.search(rf"\b{command} +\S", out)
         code, help_, err = brolly(command, "--help")
         assert (code, err) == (0, "")
