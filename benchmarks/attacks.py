@@ -26,7 +26,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from brolly import APGD, DDN, FAB, L2, PGD, Square, evaluate, standard
+from brolly import (
+    APGD,
+    DDN,
+    FAB,
+    FMN,
+    L0,
+    L1,
+    L2,
+    PGD,
+    CarliniWagner,
+    DeepFool,
+    Linf,
+    Square,
+    evaluate,
+    standard,
+)
 from brolly.data import Split
 from brolly.evaluation import Judge
 from brolly.models import fold_batchnorm
@@ -193,7 +208,18 @@ def MINIMAL():
         return lambda model, x, y: attack(model, x, y, epsilons=None)[0]
 
     return [
-        ("DDN, L2", DDN(L2(inf), steps=100), nearest(theirs.DDNAttack(steps=100))),
+        ("DeepFool L2", DeepFool(L2(inf)), nearest(theirs.L2DeepFoolAttack())),
+        ("DeepFool Linf", DeepFool(Linf(inf)), nearest(theirs.LinfDeepFoolAttack())),
+        ("DDN L2", DDN(L2(inf), steps=100), nearest(theirs.DDNAttack(steps=100))),
+        ("FMN Linf", FMN(Linf(inf), steps=100), nearest(theirs.LInfFMNAttack(steps=100))),
+        ("FMN L2", FMN(L2(inf), steps=100), nearest(theirs.L2FMNAttack(steps=100))),
+        ("FMN L1", FMN(L1(inf), steps=100), nearest(theirs.L1FMNAttack(steps=100))),
+        ("FMN L0", FMN(L0(inf), steps=100), nearest(theirs.L0FMNAttack(steps=100))),
+        (
+            "C&W L2",
+            CarliniWagner(L2(inf), steps=200, rounds=5),
+            nearest(theirs.L2CarliniWagnerAttack(steps=200, binary_search_steps=5)),
+        ),
     ]
 
 

@@ -64,6 +64,11 @@ class Attack(abc.ABC):
     def name(self) -> str:
         """What tables call it."""
 
+    @property
+    def passes(self) -> int:
+        """Forward passes it takes the mean of, for models that draw random numbers."""
+        return 1
+
     @torch.inference_mode(False)
     def __call__(
         self,

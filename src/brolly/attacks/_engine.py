@@ -126,20 +126,25 @@ class Search:
         nearest: bool = False,
     ) -> None:
         self.threat, self.x, self.y, self.target, self.draws = threat, x, y, target, draws
-        self.nearest, self.samples = nearest, 1
-        self._model = model
-        self.worst = x.clone()
-        self.success = torch.zeros_like(y, dtype=torch.bool)
-        self.fooled = self.success.clone()
+        self.nearest = nearest
+        self._model, self._roams = model, roams
         self.forwards = self.backwards = 0
+        self.average_over(1)
+
+    def average_over(self, samples: int) -> None:
+        """Begins again with the clean inputs; every pass is a mean over `samples` from now on."""
+        x, self.samples = self.x, samples
+        self.worst = x.clone()
+        self.success = torch.zeros_like(self.y, dtype=torch.bool)
+        self.fooled = self.success.clone()
         with torch.no_grad():
-            self.clean_logits = self._forward(x)
-        self._worst_margin = torch.full_like(self.clean_logits[:, 0], -torch.inf)
-        self._distance = torch.full_like(x.flatten(1)[:, 0], torch.inf) if roams else None
+            self.clean_logits = self._mean_logits(x)
         classes = self.clean_logits.shape[1]
-        check_labels(y, classes, "label")
-        if target is not None:
-            check_labels(target, classes, "target")
+        check_labels(self.y, classes, "label")
+        if self.target is not None:
+            check_labels(self.target, classes, "target")
+        self._worst_margin = torch.full_like(self.clean_logits[:, 0], -torch.inf)
+        self._distance = torch.full_like(x.flatten(1)[:, 0], torch.inf) if self._roams else None
         self._judge(x, self.clean_logits, torch.arange(len(x), device=x.device))
         self.fooled |= self.success
 
@@ -201,17 +206,21 @@ class Search:
         Returns:
             Values, gradients, and whether each candidate reaches the goal.
         """
-        with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            logits = self._forward(leaf)
-            values = outputs(logits)
-            count = values.shape[1]
-            gradients = [
-                input_gradient(values[:, k], leaf, keep_graph=k < count - 1) for k in range(count)
-            ]
-        self.backwards += count * len(x)
-        reached = self._judge(x.detach(), logits.detach(), rows)
-        return values.detach(), torch.stack(gradients, 1), reached
+        parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        for _ in range(self.samples):
+            with torch.enable_grad():
+                leaf = x.detach().requires_grad_()
+                logits = self._forward(leaf)
+                values = outputs(logits)
+                count = values.shape[1]
+                gradients = [
+                    input_gradient(values[:, k], leaf, keep_graph=k < count - 1)
+                    for k in range(count)
+                ]
+            self.backwards += count * len(x)
+            parts.append((values.detach(), torch.stack(gradients, 1), logits.detach()))
+        values, jacobian, logits = (_mean(part) for part in zip(*parts, strict=True))
+        return values, jacobian, self._judge(x.detach(), logits, rows)
 
     def drop_fooled(self, rows: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """`rows` and the tensors that go along with them, without the fooled ones."""

@@ -13,6 +13,7 @@ from ..threats import Threat
 from ._apgd import APGD, APGDTargeted
 from ._attack import Attack
 from ._engine import Search
+from ._eot import EOT
 from ._fab import FABTargeted
 from ._square import Square
 
@@ -59,10 +60,17 @@ class Ensemble(Attack):
     def name(self) -> str:
         return self.title
 
+    @property
+    def passes(self) -> int:
+        return max(attack.passes for attack in self.attacks)
+
     def begin(
         self, model: nn.Module, x: Tensor, y: Tensor, target: Tensor | None, draws: Draws
     ) -> Search:
-        return Search(model, self.threat, x, y, target, draws, roams=True)
+        search = Search(model, self.threat, x, y, target, draws, roams=True)
+        if self.passes > 1:
+            search.average_over(self.passes)
+        return search
 
     def search(self, search: Search) -> None:
         draws = search.draws
@@ -101,6 +109,23 @@ def standard(threat: Threat) -> Ensemble:
         Square(threat),
     )
     return Ensemble(threat, attacks, "standard")
+
+
+def rand(threat: Threat) -> Ensemble:
+    """AutoAttack's ensemble for models that draw random numbers (Croce & Hein 2020).
+
+    APGD-CE and APGD-DLR, with expectation over 20 passes.
+
+    Args:
+        threat: Linf, L2 or L1.
+
+    Example:
+        >>> import brolly
+        >>> [attack.name for attack in brolly.rand(brolly.Linf(8 / 255)).attacks]
+        ['apgd-ce-eot20', 'apgd-dlr-eot20']
+    """
+    attacks = (EOT(APGD(threat)), EOT(APGD(threat, loss="dlr")))
+    return Ensemble(threat, attacks, "rand")
 
 
 def quick(threat: Threat) -> Ensemble:

@@ -1,5 +1,6 @@
 """Small named architectures with normalisation inside, and loading a user's own."""
 
+from ._bpda import BPDA as BPDA
 from ._convolutional import LeNet as LeNet
 from ._convolutional import SmallCNN as SmallCNN
 from ._dense import MLP as MLP
