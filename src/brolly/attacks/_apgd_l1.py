@@ -14,7 +14,7 @@ from ._engine import RowLoss, Search
 
 # Croce & Hein 2021, "Mind the box", section 3.3 and algorithm 1.
 _RADII, _PARTS = (3.0, 2.0, 1.0), (0.3, 0.3, 0.4)
-_PERIOD, _FIRST_DENSITY, _THINNING, _SHRINK, _SMALLEST, _SPARSER = 0.04, 0.2, 1.5, 1.5, 0.1, 0.95
+_PERIOD, _THINNING, _SHRINK, _SMALLEST, _SPARSER = 0.04, 1.5, 1.5, 0.1, 0.95
 
 
 class _Run(NamedTuple):
@@ -39,15 +39,14 @@ def ascend_l1(search: Search, loss: RowLoss, steps: int, purpose: int) -> None:
         return
     clean = search.x[rows]
     noise = search.draws.fold(purpose).of(rows).normal(clean)
-    x, dense = clean + noise * search.threat.width, True
+    x = clean + noise * search.threat.width
     lengths = [math.ceil(part * steps) for part in _PARTS[:-1]]
     lengths.append(max(steps - sum(lengths), 1))
     for radius, length in zip(_RADII, lengths, strict=True):
         ball = search.threat.with_eps(min(radius * search.threat.eps, _diameter(search)))
-        rows, x = _climb(search, loss, ball, rows, ball.project(x, search.x[rows]), length, dense)
+        rows, x = _climb(search, loss, ball, rows, ball.project(x, search.x[rows]), length)
         if len(rows) == 0:
             return
-        dense = False
 
 
 def _diameter(search: Search) -> float:
@@ -55,17 +54,16 @@ def _diameter(search: Search) -> float:
 
 
 def _climb(
-    search: Search, loss: RowLoss, ball: Threat, rows: Tensor, x: Tensor, steps: int, dense: bool
+    search: Search, loss: RowLoss, ball: Threat, rows: Tensor, x: Tensor, steps: int
 ) -> tuple[Tensor, Tensor]:
     """Rows that still stand after some steps in a ball, and their best points."""
-    clean, entries = search.x[rows], x[0].numel()
+    clean = search.x[rows]
     value, gradient, *_ = search.at(x, rows, loss)
     changed = _count(x, clean)
-    density = torch.full_like(value, _FIRST_DENSITY) if dense else changed / entries / _THINNING
     run = _Run(
         rows, clean, x, gradient, best=x, best_value=value, best_gradient=gradient,
-        size=torch.full_like(value, ball.eps), density=density,
-        changed=torch.full_like(value, entries) if dense else changed,
+        size=torch.full_like(value, ball.eps),
+        density=changed / x[0].numel() / _THINNING, changed=changed,
     )  # fmt: skip
     period = max(int(_PERIOD * steps), 1)
     for step in range(1, steps + 1):

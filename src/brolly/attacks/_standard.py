@@ -92,7 +92,8 @@ def standard(threat: Threat) -> Ensemble:
     """AutoAttack's standard ensemble (Croce & Hein 2020), with its published budgets.
 
     APGD-CE and APGD-T (100 steps, up to 9 targets), FAB-T (100 steps, up to 9 targets) and Square
-    (5,000 queries), for any number of classes and any shape of inputs.
+    (5,000 queries), for any number of classes and any shape of inputs. In L1, APGD-CE has five
+    restarts and APGD-T five targets (Croce & Hein 2021).
 
     Args:
         threat: Linf, L2 or L1.
@@ -102,9 +103,10 @@ def standard(threat: Threat) -> Ensemble:
         >>> [attack.name for attack in brolly.standard(brolly.Linf(8 / 255)).attacks]
         ['apgd-ce', 'apgd-t', 'fab-t', 'square']
     """
+    sparse = threat.order == 1
     attacks = (
-        APGD(threat),
-        APGDTargeted(threat),
+        APGD(threat, restarts=5 if sparse else 1),
+        APGDTargeted(threat, targets=5 if sparse else 9),
         FABTargeted(threat, nearest=False),
         Square(threat),
     )
