@@ -30,24 +30,35 @@ def walk(search: Search, boundary: Boundary, steps: int) -> None:
     if len(rows) == 0:
         return
     clean = x = search.x[rows]
-    ahead, gradient, reached = boundary(x, rows)
+    ahead, gradient, over = boundary(x, rows)
     for step in range(1, steps + 1):
         x = _approach(threat, x, clean, ahead, gradient)
         if step == steps:
             search.logits(x, rows)
             return
+        # Where the last step went over the boundary, this one mostly does too: look first, and
+        # take the gradient where the walk goes on, which is back towards the clean input.
+        again = over.nonzero()[:, 0]
+        over = torch.zeros_like(over)
+        if len(again):
+            over[again] = search.reached(search.logits(x[again], rows[again]), rows[again])
+            x = torch.where(per_example(over, x), _back(x, clean), x)
         ahead, gradient, reached = boundary(x, rows)
-        rows, x, clean, ahead, gradient, reached = search.drop_fooled(
-            rows, x, clean, ahead, gradient, reached
+        first = (reached & ~over).nonzero()[:, 0]
+        if len(first):
+            x = x.clone()
+            x[first] = _back(x[first], clean[first])
+            ahead[first], gradient[first], _ = boundary(x[first], rows[first])
+            over[first] = True
+        rows, x, clean, ahead, gradient, over = search.drop_fooled(
+            rows, x, clean, ahead, gradient, over
         )
         if len(rows) == 0:
             return
-        if reached.any():
-            # Over the boundary: back towards the clean input, and look from there.
-            back = clean[reached] + _BACK * (x[reached] - clean[reached])
-            there, slope, _ = boundary(back, rows[reached])
-            x, ahead, gradient = x.clone(), ahead.clone(), gradient.clone()
-            x[reached], ahead[reached], gradient[reached] = back, there, slope
+
+
+def _back(x: Tensor, clean: Tensor) -> Tensor:
+    return clean + _BACK * (x - clean)
 
 
 def _approach(threat: Threat, x: Tensor, clean: Tensor, ahead: Tensor, gradient: Tensor) -> Tensor:
