@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ..attacks import APGD, APGDTargeted, Attack, AttackResult, Cost
 from ..attacks._standard import members
 from ..data import Dataset, Split
 from ..models import PROBABILITIES, are_probabilities, fold_batchnorm
-from ..threats import Threat
+from ..threats import Threat, parse_threat
 from ._curve import CURVE_ATTACK, robustness_curve
 from ._evaluation import (
     HELD,
@@ -363,6 +364,16 @@ def _check_arguments(
         )
     if len(split) == 0:
         raise ValueError(f"{split.dataset}/{split.name} is empty; expected examples to attack")
+    if math.isinf(threat.eps):
+        raise ValueError(
+            f"threat is {threat}, which everything lies in; give a radius, for example "
+            f"{threat.kind}:0.1. Distances without a limit: call the attack itself"
+        )
+    if parse_threat(f"{threat.kind}:{threat.eps!r}", threat.bounds) != threat:
+        raise ValueError(
+            f"{threat!r} has no text form, so its evaluation could not be read back; expected a "
+            "plain Linf, L2, L1 or L0. Call the attack itself"
+        )
     if not attacks:
         raise ValueError("attacks is empty; expected at least one, or None for the default")
     for attack in attacks:
