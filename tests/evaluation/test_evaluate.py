@@ -1,12 +1,12 @@
-import jaxtyping
-import numpy as np
 import math
 
+import jaxtyping
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from brolly import APGD, FGSM, L2, PGD, Linf, evaluate, load_data
+from brolly import APGD, FAB, FGSM, L2, PGD, Linf, evaluate, load_data
 from brolly.data import Split
 from brolly.evaluation import HELD, NO_PREDICTION, WRONG, default_attacks
 
@@ -239,7 +239,11 @@ def test_probabilities_bring_a_warning(problem) -> None:
         ({"examples": 0}, "examples is 0; random/test has 60, so expected 1 to 60"),
         ({"examples": 61}, "examples is 61; random/test has 60, so expected 1 to 60"),
         ({"attacks": []}, "attacks is empty; expected at least one"),
-        ({"threat": Linf(math.inf)}, "threat is linf:inf, which everything lies in; give a radius"),
+        ({"threat": Linf(math.inf)}, "APGD needs a finite eps, and linf:inf has none"),
+        (
+            {"threat": Linf(math.inf), "attacks": FAB(Linf(math.inf))},
+            "threat is linf:inf, which everything lies in; give a radius",
+        ),
         ({"attacks": [FGSM(Linf(0.1))]}, "fgsm attacks inside .*0.1.* evaluation is for .*0.05"),
         ({"attacks": [FGSM(L2(0.05))]}, r"fgsm attacks inside L2\(.* is for Linf\("),
         ({"device": "tpu"}, r"device 'tpu' is not on this machine; expected one of \['cpu'"),
