@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from brolly import Recipe
+from brolly.attacks import CATALOGUE, ENSEMBLES
 from brolly.cli._main import run
 from brolly.recipes import SHIPPED
 
@@ -65,8 +66,18 @@ def test_make_targets_exist() -> None:
     named = {
         word for page in PAGES for word in re.findall(r"^make ([a-z]+)", page.read_text(), re.M)
     }
-    assert named == {"demo", "test", "check"}
+    assert named == {"demo", "test", "check", "peers"}
     assert named <= set(targets)
+
+
+def test_every_attack_has_a_row() -> None:
+    page = (ROOT / "docs" / "attacks.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    for name, entry in CATALOGUE.items():
+        (row,) = (line for line in rows if f"`{name}`" in line.split("|")[1])
+        assert f"`{entry.attack.__name__}`" in row
+    for name in ENSEMBLES:
+        assert sum(f"| `{name}` |" in line for line in rows) == 1
 
 
 def test_links_inside_the_project_lead_somewhere() -> None:
