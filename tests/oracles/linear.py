@@ -20,7 +20,7 @@ def classifier(weight: Tensor, bias: Tensor) -> nn.Linear:
 
 def distances(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, kind: str) -> Tensor:
     """Distance of each `x` from each class, `(z_y - z_i) / ||w_i - w_y||_dual`, inf for `y`."""
-    dual = {"linf": 1, "l2": 2}[kind]
+    dual = {"linf": 1, "l2": 2, "l1": torch.inf}[kind]
     logits = x @ weight.T + bias
     rows = []
     for row, label in enumerate(y.tolist()):
@@ -28,6 +28,35 @@ def distances(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, kind: str) -> 
         lengths = torch.linalg.vector_norm(weight - weight[label], dual, dim=1)
         rows.append(torch.where(lengths > 0, gaps / lengths.clamp_min(1e-12), torch.inf))
     return torch.stack(rows)
+
+
+def counts(weight: Tensor, bias: Tensor, x: Tensor, y: Tensor, low: float, high: float) -> Tensor:
+    """Fewest values to change inside the bounds to make each class win, inf for `y` and if none do.
+
+    Each value adds to the gap on its own, so those that can add most, moved all the way, are best.
+    """
+    logits = x @ weight.T + bias
+    rows = []
+    for row, label in enumerate(y.tolist()):
+        away = weight - weight[label]
+        gain = torch.where(away > 0, away * (high - x[row]), away * (low - x[row]))
+        total = gain.sort(1, descending=True).values.cumsum(1)
+        needed = (total <= (logits[row, label] - logits[row])[:, None]).sum(1) + 1.0
+        rows.append(torch.where(needed > x.shape[1], torch.inf, needed))
+        rows[-1][label] = torch.inf
+    return torch.stack(rows)
+
+
+def inside(classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """As `simplex`, in [0, 1] and far from its ends: no bound is active in Linf, L2 and L1.
+
+    Columns weigh less and less, so that a single value is the one to change in L1.
+    """
+    hadamard_rows, _, _, y = simplex(classes)
+    x = 0.5 + 0.06 * hadamard_rows[y] + 0.02 * hadamard_rows[(y + 1) % classes]
+    weight = 20 * hadamard_rows * torch.linspace(1, 0.6, 16, dtype=torch.float64)
+    bias = -0.5 * weight.sum(1)
+    return weight, bias, x, y
 
 
 def simplex(classes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
