@@ -13,12 +13,18 @@ from .attacks import APGD as APGD
 from .attacks import DDN as DDN
 from .attacks import FAB as FAB
 from .attacks import FGSM as FGSM
+from .attacks import NES as NES
 from .attacks import PGD as PGD
+from .attacks import SPSA as SPSA
 from .attacks import APGDTargeted as APGDTargeted
 from .attacks import Attack as Attack
 from .attacks import AttackResult as AttackResult
+from .attacks import BoundaryAttack as BoundaryAttack
 from .attacks import FABTargeted as FABTargeted
+from .attacks import HopSkipJump as HopSkipJump
+from .attacks import OnePixel as OnePixel
 from .attacks import Square as Square
+from .attacks import Transfer as Transfer
 from .attacks import quick as quick
 from .attacks import standard as standard
 from .data import Batch as Batch
@@ -29,6 +35,8 @@ from .data import Shift as Shift
 from .data import load_data as load_data
 from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
+from .models import BlackBox as BlackBox
+from .models import QueryBudgetExhausted as QueryBudgetExhausted
 from .objectives import ATTA as ATTA
 from .objectives import FGSMRS as FGSMRS
 from .objectives import NFGSM as NFGSM

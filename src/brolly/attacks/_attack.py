@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 import math
 from typing import ClassVar
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .._draws import Draws
+from ..models import QueryBudgetExhausted
 from ..threats import Threat
 from ._engine import (
     AttackResult,
@@ -110,9 +112,16 @@ class Attack(abc.ABC):
             return AttackResult(x, none.bool(), none, Cost())
         watch = Stopwatch(x.device)
         with untouched(model), private_randomness(draws, x.device):
-            search = self.begin(model, x, y.long(), target, draws)
-            if not search.fooled.all():
-                self.search(search)
+            try:
+                search = self.begin(model, x, y.long(), target, draws)
+            except QueryBudgetExhausted as error:
+                raise ValueError(
+                    f"the budget does not suffice for the clean inputs: {error}. Raise it, or "
+                    "attack fewer examples"
+                ) from error
+            with contextlib.suppress(QueryBudgetExhausted):
+                if not search.fooled.all():
+                    self.search(search)
         return AttackResult(
             x=search.worst,
             success=search.success,

@@ -11,10 +11,15 @@ from .._names import suggest
 from ..threats import Threat
 from ._apgd import APGD, APGDTargeted
 from ._attack import Attack
+from ._boundary import BoundaryAttack
 from ._ddn import DDN
 from ._fab import FAB, FABTargeted
 from ._fgsm import FGSM
+from ._hop_skip_jump import HopSkipJump
+from ._nes import NES
+from ._one_pixel import OnePixel
 from ._pgd import PGD
+from ._spsa import SPSA
 from ._square import Square
 from ._standard import Ensemble, quick, standard
 
@@ -72,6 +77,25 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
         "square": Entry(
             Square, "scores", "5000 queries", "Andriushchenko et al. 2020",
             "where gradients may mislead; for models that give scores only",
+        ),
+        "nes": Entry(
+            NES, "scores", "10,000 queries", "Ilyas et al. 2018",
+            "scores only, inputs of any shape",
+        ),
+        "spsa": Entry(
+            SPSA, "scores", "12,900 queries", "Uesato et al. 2018",
+            "scores only, where the margin is noisy",
+        ),
+        "one-pixel": Entry(
+            OnePixel, "scores", "40,400 queries", "Su et al. 2019", "scores only, a few pixels"
+        ),
+        "hop-skip-jump": Entry(
+            HopSkipJump, "labels", "5000 queries", "Chen et al. 2020",
+            "nearest input in L2 or Linf for models that give labels only",
+        ),
+        "boundary": Entry(
+            BoundaryAttack, "labels", "25,000 queries", "Brendel et al. 2018",
+            "labels only, to compare with older papers",
         ),
         "ddn": Entry(
             DDN, "gradients", "100 steps", "Rony et al. 2019", "nearest input in L2, quickly"

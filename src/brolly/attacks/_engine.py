@@ -233,8 +233,8 @@ class Search:
         return _mean([self._forward(x) for _ in range(self.samples)])
 
     def _forward(self, x: Tensor) -> Tensor:
-        self.forwards += len(x)
         logits = self._model(x)
+        self.forwards += len(x)
         check_logits(logits, len(x))
         return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 

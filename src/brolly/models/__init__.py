@@ -1,5 +1,7 @@
 """Small named architectures with normalisation inside, and loading a user's own."""
 
+from ._black_box import BlackBox as BlackBox
+from ._black_box import QueryBudgetExhausted as QueryBudgetExhausted
 from ._bpda import BPDA as BPDA
 from ._convolutional import LeNet as LeNet
 from ._convolutional import SmallCNN as SmallCNN
