@@ -49,12 +49,15 @@ class AttackResult:
         success: Whether that input reaches the goal, `(batch,)`. NaN logits count as reached.
         distance: Distance of `x` from the clean input in the norm of the threat, `(batch,)`.
         cost: What it took.
+        parameters: Of the transformation that made `x`, `(batch, ...)`, where an attack searches
+            those: `threat.warp(clean, parameters)` is `x`. None of attacks on the values.
     """
 
     x: Float[Tensor, "batch *shape"]
     success: Bool[Tensor, " batch"]
     distance: Float[Tensor, " batch"]
     cost: Cost
+    parameters: Tensor | None = None
 
     def curve(self, epsilons: Sequence[float]) -> list[float]:
         """Part of the batch that holds at each radius, by the distances that were found.
@@ -128,6 +131,7 @@ class Search:
         self.threat, self.x, self.y, self.target, self.draws = threat, x, y, target, draws
         self.nearest = nearest
         self._model, self._roams = model, roams
+        self._to_the_end = False
         self.forwards = self.backwards = 0
         self.average_over(1)
 
@@ -135,18 +139,24 @@ class Search:
         """Begins again with the clean inputs; every pass is a mean over `samples` from now on."""
         x, self.samples = self.x, samples
         self.worst = x.clone()
-        self.success = torch.zeros_like(self.y, dtype=torch.bool)
+        self.success = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         self.fooled = self.success.clone()
+        rows = torch.arange(len(x), device=x.device)
         with torch.no_grad():
-            self.clean_logits = self._mean_logits(x)
-        classes = self.clean_logits.shape[1]
-        check_labels(self.y, classes, "label")
-        if self.target is not None:
-            check_labels(self.target, classes, "target")
-        self._worst_margin = torch.full_like(self.clean_logits[:, 0], -torch.inf)
+            self.clean_logits = self._mean_logits(x, rows)
+        self._check_classes(self.clean_logits.shape[1])
+        self._worst_margin = self.clean_logits.new_full((len(x),), -torch.inf)
         self._distance = torch.full_like(x.flatten(1)[:, 0], torch.inf) if self._roams else None
-        self._judge(x, self.clean_logits, torch.arange(len(x), device=x.device))
+        self._judge(x, self.clean_logits, rows)
         self.fooled |= self.success
+
+    def to_the_end(self) -> None:
+        """Nobody counts as fooled from now on: the worst has the highest margin of all tried.
+
+        For attacks on a stand-in for the model that is meant, whose first error proves little.
+        """
+        self._to_the_end, self.nearest = True, False
+        self.fooled = torch.zeros_like(self.fooled)
 
     def row_loss(self, loss: Callable[[Tensor, Tensor], Tensor]) -> RowLoss:
         """`loss` of the label to climb or, with a target, of the target to descend."""
@@ -164,10 +174,11 @@ class Search:
         """Rows that are not fooled yet."""
         return (~self.fooled).nonzero()[:, 0]
 
-    def logits(self, x: Tensor, rows: Tensor) -> Float[Tensor, "rows classes"]:
+    def logits(self, x: Tensor, rows: Tensor) -> Float[Tensor, "rows classes *places"]:
         """Logits of candidates `x` for `rows`; the candidates are judged."""
+        x = self._free(x, rows)
         with torch.no_grad():
-            logits = self._mean_logits(x)
+            logits = self._mean_logits(x, rows)
         self._judge(x, logits, rows)
         return logits
 
@@ -177,21 +188,25 @@ class Search:
             logits, self.y[rows], None if self.target is None else self.target[rows]
         )
 
-    def at(self, x: Tensor, rows: Tensor, loss: RowLoss) -> Point:
-        """Loss of candidates `x` for `rows`, its gradient and the logits; they are judged."""
+    def at(self, x: Tensor, rows: Tensor, loss: RowLoss, judge: bool = True) -> Point:
+        """Loss of candidates `x` for `rows`, its gradient and the logits; they are judged.
+
+        With `judge=False` they are no candidates, and need not be in the threat.
+        """
+        x = self._free(x, rows)
         values, gradients, outputs = [], [], []
         for _ in range(self.samples):
             with torch.enable_grad():
                 leaf = x.detach().requires_grad_()
-                logits = self._forward(leaf)
+                logits = self._forward(leaf, rows)
                 value = loss(logits, rows)
                 gradients.append(input_gradient(value, leaf))
             values.append(value.detach())
             outputs.append(logits.detach())
             self.backwards += len(x)
         logits = _mean(outputs)
-        reached = self._judge(x.detach(), logits, rows)
-        return Point(_mean(values), _mean(gradients), logits, reached)
+        reached = self._judge(x.detach(), logits, rows) if judge else self.reached(logits, rows)
+        return Point(_mean(values), self._steerable(_mean(gradients)), logits, reached)
 
     def jacobian(
         self, x: Tensor, rows: Tensor, outputs: Callable[[Tensor], Tensor]
@@ -206,11 +221,12 @@ class Search:
         Returns:
             Values, gradients, and whether each candidate reaches the goal.
         """
+        x = self._free(x, rows)
         parts: list[tuple[Tensor, Tensor, Tensor]] = []
         for _ in range(self.samples):
             with torch.enable_grad():
                 leaf = x.detach().requires_grad_()
-                logits = self._forward(leaf)
+                logits = self._forward(leaf, rows)
                 values = outputs(logits)
                 count = values.shape[1]
                 gradients = [
@@ -220,7 +236,7 @@ class Search:
             self.backwards += count * len(x)
             parts.append((values.detach(), torch.stack(gradients, 1), logits.detach()))
         values, jacobian, logits = (_mean(part) for part in zip(*parts, strict=True))
-        return values, jacobian, self._judge(x.detach(), logits, rows)
+        return values, self._steerable(jacobian), self._judge(x.detach(), logits, rows)
 
     def drop_fooled(self, rows: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """`rows` and the tensors that go along with them, without the fooled ones."""
@@ -229,23 +245,46 @@ class Search:
             return rows, *state
         return rows[standing], *(tensor[standing] for tensor in state)
 
-    def _mean_logits(self, x: Tensor) -> Tensor:
-        return _mean([self._forward(x) for _ in range(self.samples)])
+    def _free(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Candidates with the clean values where the threat lets nothing change."""
+        mask = self.threat.mask
+        return x if mask is None else torch.where(mask.to(x.device), x, self.x[rows])
 
-    def _forward(self, x: Tensor) -> Tensor:
+    def _steerable(self, gradient: Tensor) -> Tensor:
+        """The gradient in the values that may change."""
+        mask = self.threat.mask
+        return gradient if mask is None else gradient * mask.to(gradient.device)
+
+    def _mean_logits(self, x: Tensor, rows: Tensor) -> Tensor:
+        return _mean([self._forward(x, rows) for _ in range(self.samples)])
+
+    def _forward(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Logits at candidates `x`; `rows` are for searches whose model needs to know them."""
         logits = self._model(x)
         self.forwards += len(x)
-        check_logits(logits, len(x))
+        self._check_logits(logits, x)
         return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+    def _check_logits(self, logits: object, x: Tensor) -> None:
+        check_logits(logits, len(x))
+
+    def _check_classes(self, classes: int) -> None:
+        check_labels(self.y, classes, "label")
+        if self.target is not None:
+            check_labels(self.target, classes, "target")
+
+    def _closeness(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """How near logits of `rows` are to the goal; of failures, the nearest is kept."""
+        if self.target is None:
+            return margin(logits, self.y[rows])
+        return -margin(logits, self.target[rows])
 
     def _judge(self, x: Tensor, logits: Tensor, rows: Tensor) -> Tensor:
         """Keeps the worst; returns which candidates reach the goal."""
-        reached = self.reached(logits, rows)
-        if self.target is None:
-            closeness = margin(logits, self.y[rows])
-        else:
-            closeness = -margin(logits, self.target[rows])
-        worse = (reached | (closeness > self._worst_margin[rows])) & ~self.success[rows]
+        reached, closeness = self.reached(logits, rows), self._closeness(logits, rows)
+        worse = closeness > self._worst_margin[rows]
+        if not self._to_the_end:
+            worse = (reached | worse) & ~self.success[rows]
         if self._distance is not None:
             distance = self.threat.distance(x, self.x[rows])
             nearer = reached & (distance < self._distance[rows])
@@ -256,7 +295,7 @@ class Search:
         self.worst[replaced] = x[worse]
         self._worst_margin[replaced] = closeness[worse].to(self._worst_margin.dtype)
         self.success[replaced] = reached[worse]
-        if not self.nearest:
+        if not (self.nearest or self._to_the_end):
             self.fooled[replaced] = reached[worse]
         return reached
 
@@ -298,7 +337,7 @@ def check_labels(y: Tensor, classes: int, name: str) -> None:
     if wrong.any():
         row = int(wrong.nonzero()[0, 0])
         raise ValueError(
-            f"{name} {int(y[row])} at position {row} is out of range; the model has {classes} "
+            f"{name} {int(y[wrong][0])} at position {row} is out of range; the model has {classes} "
             f"classes, so expected 0 to {classes - 1}"
         )
 

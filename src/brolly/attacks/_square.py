@@ -135,7 +135,7 @@ def _places(uniform: Tensor, window: tuple[int, int], shape: Sequence[int]) -> t
 def _stripes(threat: Threat, clean: Tensor, draws: Draws) -> Tensor:
     """Vertical stripes of one sign."""
     signs = _signs(draws.uniform(clean[:, :, :1]))
-    return (clean + threat.eps * signs).clamp_(*threat.bounds)
+    return threat.project(clean + threat.eps * signs, clean)
 
 
 def _set_corner(
@@ -149,7 +149,7 @@ def _set_corner(
     batch = torch.arange(len(clean), device=clean.device)[:, None, None]
     inside[batch, 0, rows[:, :, None], columns[:, None, :]] = True
     signs = _signs(uniform[:, 2:])[:, :, None, None]
-    return torch.where(inside, (clean + threat.eps * signs).clamp_(*threat.bounds), best)
+    return torch.where(inside, threat.project(clean + threat.eps * signs, clean), best)
 
 
 # L2 and L1: what a window holds of eps is moved into a peak elsewhere.

@@ -41,18 +41,19 @@ class L0(Threat):
         return math.prod(shape)
 
     def project(self, x_adv: Tensor, x: Tensor) -> Tensor:
-        """Keeps the changes that are largest once cut to the bounds."""
+        """Keeps the changes, cut to the bounds, that bring it nearest to `x_adv`."""
         moved = x_adv.clamp(*self.bounds)
-        size = (moved - x).flatten(1).abs()
-        if self.eps >= size.shape[1]:
+        # What keeping a change saves: (x_adv - x)^2 - (x_adv - moved)^2.
+        saved = ((moved - x) * (2 * x_adv - x - moved)).flatten(1)
+        if self.eps >= saved.shape[1]:
             return moved
-        kept = torch.zeros_like(size, dtype=torch.bool)
-        kept.scatter_(1, size.topk(int(self.eps), 1).indices, True)
+        kept = torch.zeros_like(saved, dtype=torch.bool)
+        kept.scatter_(1, saved.topk(int(self.eps), 1).indices, True)
         return torch.where(kept.reshape(x.shape), moved, x)
 
     def sample(self, x: Tensor, draws: Draws) -> Tensor:
         values = self.bounds[0] + self.width * draws.uniform(x)
-        count = min(int(self.eps), math.prod(x.shape[1:]))
+        count = int(min(self.eps, math.prod(x.shape[1:])))
         chosen = torch.zeros_like(x.flatten(1), dtype=torch.bool)
         chosen.scatter_(1, draws.uniform(x).flatten(1).topk(count, 1).indices, True)
         return torch.where(chosen.reshape(x.shape), values, x)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .._draws import Draws
-from ._threat import ROUNDING, Threat, norm, per_example
+from ._threat import ROUNDING, Threat, anywhere, norm, per_example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +61,8 @@ class L1(Threat):
         return (x + moved).clamp_(*self.bounds)
 
     def sample(self, x: Tensor, draws: Draws) -> Tensor:
+        if math.isinf(self.eps):
+            return anywhere(self, x, draws)
         # Exponential gaps with random signs are uniform on the sphere; one more makes it the ball.
         gaps = -draws.uniform(x).mul_(-1).add_(1).log()
         extra = -draws.uniform(x.new_empty(len(x), 1)).mul_(-1).add_(1).log()
@@ -90,13 +92,14 @@ def _shorten(size: Tensor, room: Tensor, eps: float) -> Tensor:
     corners, order = torch.cat([(size - room).clamp_min(0), size], 1).sort(1)
     starts = torch.ones_like(size)
     falling = torch.cat([starts, -starts], 1).gather(1, order).cumsum(1)
-    drops = falling[:, :-1] * corners.diff(dim=1)
+    # In double: the sum may be many times eps, and its rounding would be left of eps.
+    drops = falling[:, :-1].double() * corners.double().diff(dim=1)
     # The sum at each corner; before the first one nothing falls.
-    total = torch.minimum(size, room).sum(1, keepdim=True)
+    total = torch.minimum(size, room).sum(1, keepdim=True, dtype=torch.float64)
     sums = torch.cat([total, total - drops.cumsum(1)], 1)
     last = ((sums > eps).sum(1, keepdim=True) - 1).clamp_min(0)
     slope = falling.gather(1, last).clamp_min(1)
-    t = corners.gather(1, last) + (sums.gather(1, last) - eps) / slope
+    t = (corners.gather(1, last) + (sums.gather(1, last) - eps) / slope).to(size.dtype)
     left = torch.minimum((size - t).clamp_min(0), room)
     # What rounding left over.
     return left * (eps / left.sum(1, keepdim=True).clamp_min(1e-30)).clamp_max(1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .._draws import Draws
-from ._threat import Threat, norm, per_example
+from ._threat import Threat, anywhere, norm, per_example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +64,8 @@ class L2(Threat):
         return (x + moved).clamp_(*self.bounds)
 
     def sample(self, x: Tensor, draws: Draws) -> Tensor:
+        if math.isinf(self.eps):
+            return anywhere(self, x, draws)
         direction = self.ascend(draws.normal(x))
         volume = draws.uniform(x.new_empty(len(x), 1))[:, 0]
         radius = self.eps * volume ** (1 / max(math.prod(x.shape[1:]), 1))

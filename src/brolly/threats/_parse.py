@@ -25,7 +25,7 @@ def parse_threat(text: str, bounds: tuple[float, float] = (0.0, 1.0)) -> Threat:
     Example:
         >>> from brolly import parse_threat
         >>> parse_threat("linf:0.1")
-        Linf(eps=0.1, bounds=(0.0, 1.0))
+        Linf(eps=0.1, bounds=(0.0, 1.0), scale=None)
     """
     kind, colon, radius = text.strip().lower().partition(":")
     if kind not in _KINDS:

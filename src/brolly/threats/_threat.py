@@ -40,6 +40,11 @@ class Threat(abc.ABC):
     kind: ClassVar[str]
     order: ClassVar[float]  # of the norm
 
+    @property
+    def mask(self) -> Tensor | None:
+        """Values of an input that may change; None: all. Attacks leave the others as they are."""
+        return None
+
     def __post_init__(self) -> None:
         low, high = self.bounds
         if not -float("inf") < low < high < float("inf"):
@@ -137,6 +142,11 @@ class Threat(abc.ABC):
 def per_example(values: Tensor, like: Tensor) -> Tensor:
     """Reshapes `(batch,)` so that it broadcasts over `like` of shape `(batch, ...)`."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def anywhere(threat: Threat, x: Tensor, draws: Draws) -> Tensor:
+    """A uniform point of the bounds, for balls without end."""
+    return draws.uniform(x).mul_(threat.width).add_(threat.bounds[0]).clamp_(*threat.bounds)
 
 
 def norm(delta: Tensor, order: float) -> Tensor:
