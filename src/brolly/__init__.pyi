@@ -19,6 +19,7 @@ from .attacks import FMN as FMN
 from .attacks import NES as NES
 from .attacks import PGD as PGD
 from .attacks import SPSA as SPSA
+from .attacks import AdversarialPatch as AdversarialPatch
 from .attacks import APGDTargeted as APGDTargeted
 from .attacks import Attack as Attack
 from .attacks import AttackResult as AttackResult
@@ -35,6 +36,7 @@ from .attacks import SigmaZero as SigmaZero
 from .attacks import SpatialAttack as SpatialAttack
 from .attacks import Square as Square
 from .attacks import Transfer as Transfer
+from .attacks import UniversalPerturbation as UniversalPerturbation
 from .attacks import quick as quick
 from .attacks import rand as rand
 from .attacks import standard as standard

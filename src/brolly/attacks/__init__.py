@@ -52,4 +52,6 @@ from ._targets import runner_up as runner_up
 from ._tim import TIM as TIM
 from ._tim import Smooth as Smooth
 from ._transfer import Transfer as Transfer
+from ._universal import AdversarialPatch as AdversarialPatch
+from ._universal import UniversalPerturbation as UniversalPerturbation
 from ._vmim import VMIM as VMIM
