@@ -121,11 +121,12 @@ class MomentumAttack(Attack):
     def _gradient(
         self, search: Search, loss: RowLoss, rows: Tensor, x: Tensor, draws: Draws
     ) -> Gradient:
-        def gradient(at: Tensor) -> Tensor:
+        def plain(at: Tensor) -> Tensor:
             # Inputs beside the iterate may leave the threat, so only the iterate is judged.
             return search.at(at, rows, loss, judge=at is x).gradient
 
         own = draws.of(rows)
+        gradient: Gradient = plain
         for refinement in reversed(self.refine):
             gradient = refinement.refine(gradient, own)
         return gradient
