@@ -124,6 +124,6 @@ def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match="label 7 at position 0 is out of range"):
         Dense(PGD(Linf(0.1)))(Threshold(), x, 7 * y)
     with pytest.raises(ValueError, match=r"write Dense\(SegPGD"):
-        SegPGD(Linf(0.1))(nn.Linear(2, 2), torch.rand(1, 2), torch.tensor([1]))
+        SegPGD(Linf(0.1))(nn.Linear(2, 2), torch.full((2, 2), 0.5), torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="no dense target"):
         Dense(APGD(Linf(0.1), loss="dlr"))(Threshold(), x, y, target=y)

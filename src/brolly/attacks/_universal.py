@@ -199,6 +199,7 @@ class AdversarialPatch:
         """
         threat, patch = Linf(0.0, self.bounds), None
         low, high = self.bounds
+        seed = Draws.from_generator(generator, torch.zeros(1).long()).seed
         with untouched(model):
             for epoch in range(self.epochs):
                 for number, (x, y) in enumerate(batches):
@@ -206,7 +207,6 @@ class AdversarialPatch:
                     if patch is None:
                         grey = x.new_full((x.shape[1], self.size, self.size), (low + high) / 2)
                         patch = Patch(grey, self.rotation, self.zoom, self.bounds, target)
-                        seed = Draws.from_generator(generator, torch.zeros(1).long()).seed
                     index = torch.arange(len(x), device=x.device)
                     draws = Draws(seed, index).fold(epoch).fold(number)
                     gradient = _mean_gradient(
