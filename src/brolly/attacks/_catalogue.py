@@ -11,17 +11,31 @@ from .._names import suggest
 from ..threats import Threat
 from ._apgd import APGD, APGDTargeted
 from ._attack import Attack
+from ._bim import BIM
 from ._boundary import BoundaryAttack
+from ._brendel_bethge import BrendelBethge
+from ._cw import CarliniWagner
 from ._ddn import DDN
+from ._deepfool import DeepFool
+from ._dim import DIM
+from ._ead import EAD
 from ._fab import FAB, FABTargeted
 from ._fgsm import FGSM
+from ._fmn import FMN
 from ._hop_skip_jump import HopSkipJump
+from ._mim import MIM
 from ._nes import NES
+from ._nim import NIM
 from ._one_pixel import OnePixel
 from ._pgd import PGD
+from ._rfgsm import RFGSM
+from ._sigma_zero import SigmaZero
+from ._sim import SIM
 from ._spsa import SPSA
 from ._square import Square
-from ._standard import Ensemble, quick, standard
+from ._standard import Ensemble, quick, rand, standard
+from ._tim import TIM
+from ._vmim import VMIM
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +69,38 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
             FGSM, "gradients", "1 step", "Goodfellow et al. 2015", "to see whether iterating helps"
         ),
         "pgd": Entry(PGD, "gradients", "20 steps", "Madry et al. 2018", "daily use, training"),
+        "rfgsm": Entry(
+            RFGSM, "gradients", "1 step", "Tramer et al. 2018",
+            "one step that a bent loss at the input does not mislead",
+        ),
+        "bim": Entry(
+            BIM, "gradients", "10 steps", "Kurakin et al. 2017",
+            "to compare with older papers",
+        ),
+        "mim": Entry(
+            MIM, "gradients", "10 steps", "Dong et al. 2018",
+            "to transfer",
+        ),
+        "nim": Entry(
+            NIM, "gradients", "10 steps", "Lin et al. 2020",
+            "to transfer",
+        ),
+        "sim": Entry(
+            SIM, "gradients", "10 steps x 5 copies", "Lin et al. 2020",
+            "to transfer",
+        ),
+        "dim": Entry(
+            DIM, "gradients", "10 steps", "Xie et al. 2019",
+            "to transfer, images",
+        ),
+        "tim": Entry(
+            TIM, "gradients", "10 steps", "Dong et al. 2019",
+            "to transfer, images",
+        ),
+        "vmim": Entry(
+            VMIM, "gradients", "10 steps x 21 points", "Wang & He 2021",
+            "to transfer, thoroughly",
+        ),
         "apgd-ce": Entry(
             APGD, "gradients", "100 steps", "Croce & Hein 2020", "no step size to tune"
         ),
@@ -100,13 +146,35 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
         "ddn": Entry(
             DDN, "gradients", "100 steps", "Rony et al. 2019", "nearest input in L2, quickly"
         ),
+        "fmn": Entry(
+            FMN, "gradients", "100 steps", "Pintor et al. 2021", "nearest input in any norm"
+        ),
+        "deepfool": Entry(
+            DeepFool, "gradients", "a few steps x 10 classes", "Moosavi-Dezfooli et al. 2016",
+            "a first idea of distances",
+        ),
+        "cw": Entry(
+            CarliniWagner, "gradients", "9 x 1000 steps", "Carlini & Wagner 2017",
+            "to compare with older papers",
+        ),
+        "ead": Entry(
+            EAD, "gradients", "9 x 1000 steps", "Chen et al. 2018",
+            "to compare with older papers, in L1",
+        ),
+        "sigma-zero": Entry(
+            SigmaZero, "gradients", "1000 steps", "Cinà et al. 2024", "fewest changed values"
+        ),
+        "brendel-bethge": Entry(
+            BrendelBethge, "gradients", "1000 steps", "Brendel et al. 2019",
+            "where the loss is flat around clean inputs",
+        ),
     }
 )  # fmt: skip
 
 
 #: Attacks in a row, by the name of the ensemble.
 ENSEMBLES: Mapping[str, Callable[[Threat], Ensemble]] = MappingProxyType(
-    {"quick": quick, "standard": standard}
+    {"quick": quick, "standard": standard, "rand": rand}
 )
 
 
