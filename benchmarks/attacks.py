@@ -85,6 +85,9 @@ def run_standard(model: nn.Module, split: Split, threat: Threat, precision: str)
     held = Judge(model).predict(x) == y
     rows, theirs, left = [], 0.0, result.clean.hits
     for name, record in zip(("apgd-ce", "apgd-t", "fab-t", "square"), result.attacks, strict=True):
+        if not held.any():
+            rows.append((name, record.cost.seconds, left - record.broke, 0.0, 0))
+            continue
         theirs_alone = AutoAttack(
             model, norm={"linf": "Linf", "l2": "L2", "l1": "L1"}[threat.kind], eps=threat.eps,
             version="standard", seed=SEED,

@@ -15,8 +15,9 @@ import yaml
 from rich.console import Console
 from safetensors.torch import load_file
 
+import brolly as package
 from brolly import Evaluation, Recipe
-from brolly.attacks import CATALOGUE, ENSEMBLES
+from brolly.attacks import CATALOGUE, ENSEMBLES, FROM_PYTHON
 from brolly.recipes import SHIPPED
 from brolly.training import RunFolder
 
@@ -227,7 +228,10 @@ def test_the_list_of_attacks(brolly, monkeypatch) -> None:
     for name, entry in CATALOGUE.items():
         assert name in listed
         assert entry.paper in out
-    assert listed[-len(ENSEMBLES) :] == list(ENSEMBLES)
+    assert set(ENSEMBLES) <= set(listed)
+    for call, _, _ in FROM_PYTHON:
+        assert hasattr(package, call.split("(")[0].split(".")[0])
+        assert call in out
 
 
 def test_report_of_a_run_that_is_not_evaluated_yet(brolly, finished: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from brolly import APGD, FAB, FGSM, L2, PGD, Linf, evaluate, load_data
+from brolly import APGD, EOT, FAB, FGSM, L2, MIM, NIM, PGD, Linf, Transfer, evaluate, load_data
+from brolly.attacks import Scaled
 from brolly.data import Split
 from brolly.evaluation import HELD, NO_PREDICTION, WRONG, default_attacks
 
@@ -295,3 +296,28 @@ def test_searching_in_bfloat16_ends_with_verdicts_in_float32(problem) -> None:
     holds = problem.holds(0.05).numpy()
     assert not ((result.broken_by != HELD) & holds).any()
     assert result.robust.hits - holds.sum() <= 2  # those whose margin is below the rounding
+
+
+def test_settings_of_attacks_inside_attacks_can_be_saved(problem, tmp_path) -> None:
+    """Also of a surrogate, named by its weights; and the evaluation can be gone on with."""
+    surrogate = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    attacks = [
+        EOT(PGD(problem.threat, steps=2), samples=2),
+        Transfer(MIM(problem.threat, steps=2), surrogate),
+        NIM(problem.threat, steps=2, refine=(Scaled(2),)),
+    ]
+
+    def run():
+        return evaluate(
+            problem.model, problem.split, problem.threat, attacks=attacks, curve_examples=0,
+            save_to=tmp_path / "result.json",
+        )  # fmt: skip
+
+    first, again = run(), run()
+    assert [dict(record.settings) for record in first.attacks] == [
+        dict(record.settings) for record in again.attacks
+    ]
+    expectation, transfer, nesterov = (record.settings for record in first.attacks)
+    assert (expectation["steps"], expectation["samples"]) == (2, 2)
+    assert transfer["surrogate"].startswith("Sequential ")
+    assert nesterov["refine"] == "(Scaled(copies=2),)"

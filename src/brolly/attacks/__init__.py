@@ -9,6 +9,7 @@ from ._boundary import BoundaryAttack as BoundaryAttack
 from ._brendel_bethge import BrendelBethge as BrendelBethge
 from ._catalogue import CATALOGUE as CATALOGUE
 from ._catalogue import ENSEMBLES as ENSEMBLES
+from ._catalogue import FROM_PYTHON as FROM_PYTHON
 from ._catalogue import attacks_named as attacks_named
 from ._cw import CarliniWagner as CarliniWagner
 from ._ddn import DDN as DDN

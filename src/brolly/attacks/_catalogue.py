@@ -172,6 +172,19 @@ CATALOGUE: Mapping[str, Entry] = MappingProxyType(
 )  # fmt: skip
 
 
+#: What takes more than a threat, and is called from Python: call, paper, use.
+FROM_PYTHON: tuple[tuple[str, str, str], ...] = (
+    ("EOT(attack)", "Athalye et al. 2018", "models that draw random numbers"),
+    ("Transfer(attack, surrogate)", "Papernot et al. 2016", "a similar model is at hand"),
+    ("Dense(attack)", "Gu et al. 2022", "segmentation; with SegPGD or others"),
+    ("SpatialAttack(Affine(...))", "Engstrom et al. 2019", "rotation and translation"),
+    ("UniversalPerturbation(threat)", "Shafahi et al. 2020", "one change for all inputs"),
+    ("AdversarialPatch(size)", "Brown et al. 2017", "a sticker that works anywhere"),
+    ("attacks.confusion(attack, ...)", "", "which classes can be taken for which"),
+    ("models.BPDA(layer)", "Athalye et al. 2018", "layers without useful gradients"),
+    ("models.BlackBox(function)", "", "a callable or ONNX file that gives scores or labels"),
+)
+
 #: Attacks in a row, by the name of the ensemble.
 ENSEMBLES: Mapping[str, Callable[[Threat], Ensemble]] = MappingProxyType(
     {"quick": quick, "standard": standard, "rand": rand}

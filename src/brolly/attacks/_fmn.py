@@ -17,7 +17,7 @@ from ._engine import Search
 
 # Pintor et al. 2021, section 3: where the decay of the step size and of gamma ends.
 _LAST_STEP, _LAST_GAMMA = 0.01, 0.001
-_DUAL = {float("inf"): 1.0, 2: 2.0, 1: float("inf")}
+_DUAL = {float("inf"): 1.0, 2: 2.0, 1: float("inf"), 0: float("inf")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +35,8 @@ class FMN(MinimalAttack):
         threat: Linf, L2, L1 or L0, and how far to look.
         nearest: Whether to go on after the first adversarial input.
         steps: Gradient steps; 100 here, 1000 in the paper's main comparison.
-        step_size: Euclidean length of the first step, as a part of the width of the bounds; 1 in
-            the paper. It decays to a hundredth.
+        step_size: Euclidean length of the first step, as a part of the width of the bounds; None:
+            1, in Linf 10, whose balls are wide. It decays to a hundredth.
         gamma: Part by which the radius changes at first; 0.05 in the paper. It decays to 0.001.
 
     Raises:
@@ -53,7 +53,7 @@ class FMN(MinimalAttack):
 
     _: dataclasses.KW_ONLY
     steps: int = 100
-    step_size: float = 1.0
+    step_size: float | None = None
     gamma: float = 0.05
 
     kinds: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1", "l0")
@@ -61,10 +61,10 @@ class FMN(MinimalAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_counts(steps=self.steps)
-        if not self.step_size > 0:
+        if self.step_size is not None and not self.step_size > 0:
             raise ValueError(
                 f"step_size is {self.step_size}; expected more than 0, as a part of the width of "
-                "the bounds. Write for example 1.0"
+                "the bounds. Write for example 1.0, or None"
             )
         if not 0 < self.gamma < 1:
             raise ValueError(f"gamma is {self.gamma}; expected a number between 0 and 1")
@@ -77,6 +77,7 @@ class FMN(MinimalAttack):
         threat, rows = self.threat, search.standing()
         loss, unit = search.row_loss(margin), L2(math.inf).ascend
         clean = x = search.x[rows]
+        first_step = self.step_size or (10.0 if threat.order == float("inf") else 1.0)
         radius = torch.zeros_like(clean.flatten(1)[:, 0])
         nearest = torch.full_like(radius, torch.inf)
         for step in range(self.steps):
@@ -88,19 +89,20 @@ class FMN(MinimalAttack):
             if len(rows) == 0:
                 return
             part = (1 + math.cos(math.pi * step / self.steps)) / 2
-            size = self.step_size * threat.width * (_LAST_STEP + (1 - _LAST_STEP) * part)
+            size = first_step * threat.width * (_LAST_STEP + (1 - _LAST_STEP) * part)
             gamma = _LAST_GAMMA + (self.gamma - _LAST_GAMMA) * part
             length = threat.distance(x, clean)
             nearest = torch.where(reached, torch.minimum(nearest, length), nearest)
+            slope = norm(gradient, _DUAL[threat.order]).clamp_min(1e-12)
             if threat.order == 0:
                 less = torch.minimum(radius - 1, (radius * (1 - gamma)).floor())
                 more = torch.maximum(radius + 1, (radius * (1 + gamma)).floor())
+                first = torch.maximum(more, (length + value.abs() / slope / threat.width).ceil())
             else:
                 less, more = radius * (1 - gamma), radius * (1 + gamma)
-                slope = norm(gradient, _DUAL[threat.order]).clamp_min(1e-12)
                 # A little more than the estimate, which may be the boundary itself.
                 first = (length + value.abs() / slope) * (1 + _LAST_GAMMA)
-                more = torch.where(nearest.isinf(), first, more)
+            more = torch.where(nearest.isinf(), first, more)
             radius = torch.where(reached, torch.minimum(less, nearest), more)
             radius = radius.clamp(0, threat.diameter(x.shape[1:]))
             # Into the bounds first: what they cut off would take up room in the ball.

@@ -17,8 +17,9 @@ from ._engine import Search, check_batch, untouched
 class Transfer(Attack):
     """Any attack, made on a surrogate and tried on the model that is meant (Papernot et al. 2016).
 
-    The model is asked twice per example: for the clean input and for what the attack made.
-    Examples that the surrogate gets wrong by itself are attacked no further there.
+    The attack goes on after the surrogate is fooled, to the input with the highest margin there:
+    its first error says little about another model. The model is asked twice per example, for the
+    clean input and for what the attack made.
 
     Cost: two forward passes of the model. Those of the surrogate are not counted.
 
@@ -70,6 +71,6 @@ class Transfer(Attack):
         check_batch(self.surrogate, self.threat, x)
         with untouched(self.surrogate):
             crafted = self.attack.begin(self.surrogate, x, y, target, search.draws.of(rows))
-            if not crafted.fooled.all():
-                self.attack.search(crafted)
+            crafted.to_the_end()
+            self.attack.search(crafted)
         search.logits(crafted.worst, rows)

@@ -8,7 +8,7 @@ from rich.table import Table
 
 def attacks() -> int:
     """List every attack: what it searches, what it asks of the model, what it costs, its paper."""
-    from ..attacks import CATALOGUE, ENSEMBLES
+    from ..attacks import CATALOGUE, ENSEMBLES, FROM_PYTHON
     from ..threats import Linf
 
     console = Console()
@@ -23,4 +23,9 @@ def attacks() -> int:
         rows.add_row(name, ", ".join(attack.name for attack in ensemble(Linf(0.1)).attacks))
     console.print()
     console.print(rows)
+    calls = Table("from Python", "paper", "use it", box=None)
+    for call in FROM_PYTHON:
+        calls.add_row(*call)
+    console.print()
+    console.print(calls)
     return 0

@@ -34,6 +34,7 @@ from ._evaluation import (
 from ._judge import NO_PREDICTION, Judge, model_sha256
 
 _PICTURES = 12
+_PLAIN = (str, int, float, bool, type(None))
 
 
 def default_attacks(threat: Threat) -> tuple[Attack, ...]:
@@ -297,11 +298,17 @@ def _plan(evaluation: Evaluation) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _settings(attack: Attack) -> dict[str, Any]:
-    return {
-        field.name: getattr(attack, field.name)
-        for field in dataclasses.fields(attack)
-        if field.name != "threat"
-    }
+    """Arguments as JSON can hold them; those of an attack inside stand beside the others."""
+    settings: dict[str, Any] = {}
+    for field in dataclasses.fields(attack):
+        value = getattr(attack, field.name)
+        if isinstance(value, Attack):
+            settings |= _settings(value)
+        elif isinstance(value, nn.Module):
+            settings[field.name] = f"{type(value).__name__} {model_sha256(value)[:16]}"
+        elif field.name != "threat":
+            settings[field.name] = value if isinstance(value, _PLAIN) else repr(value)
+    return settings
 
 
 def _with_record(evaluation: Evaluation, number: int, record: AttackRecord) -> Evaluation:
