@@ -220,8 +220,8 @@ def MINIMAL():
         ("FMN L0", FMN(L0(inf), steps=100), nearest(theirs.L0FMNAttack(steps=100))),
         (
             "C&W L2",
-            CarliniWagner(L2(inf), steps=200, rounds=5),
-            nearest(theirs.L2CarliniWagnerAttack(steps=200, binary_search_steps=5)),
+            CarliniWagner(L2(inf), steps=200),
+            nearest(theirs.L2CarliniWagnerAttack(steps=200)),
         ),
     ]
 

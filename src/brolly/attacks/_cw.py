@@ -17,7 +17,7 @@ from ._engine import Search
 
 #: Keeps the inverse hyperbolic tangent of an input at a bound finite, and near enough to leave:
 #: with the 0.999999 of the paper's program, values at a bound take hundreds of steps to move.
-_INSIDE = 0.999
+_INSIDE = 0.99
 #: How often the weight of the goal changes in a round in Linf.
 _CHANGES = 50
 
