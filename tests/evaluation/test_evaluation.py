@@ -82,7 +82,7 @@ def test_the_file_is_json_that_any_language_reads(result: Evaluation, tmp_path: 
         raise AssertionError(f"{constant} is not JSON")
 
     value = json.loads((tmp_path / "result.json").read_text(), parse_constant=refuse)
-    assert value["schema"] == 1
+    assert value["schema"] == 2
     assert value["robust"]["hits"] == result.robust.hits
     assert value["robust"]["low"] < value["robust"]["rate"] < value["robust"]["high"]
     assert value["threat"] == {
@@ -187,8 +187,8 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 
 def test_a_file_of_a_newer_brolly(result: Evaluation, tmp_path: Path) -> None:
     file = tmp_path / "result.json"
-    file.write_text(json.dumps({**result.to_json(), "schema": 2, "novelty": "?"}))
-    with pytest.raises(ValueError, match=r"has schema 2; .* reads up to 1\. Install a newer"):
+    file.write_text(json.dumps({**result.to_json(), "schema": 3, "novelty": "?"}))
+    with pytest.raises(ValueError, match=r"has schema 3; .* reads up to 2\. Install a newer"):
         Evaluation.load(file)
 
 

@@ -1,5 +1,9 @@
 """Evaluation: attacks judged by someone who does not believe them, and the outcome as data."""
 
+from ._check import Check as Check
+from ._check import Status as Status
+from ._check import Trust as Trust
+from ._check import judge_trust as judge_trust
 from ._evaluate import default_attacks as default_attacks
 from ._evaluate import evaluate as evaluate
 from ._evaluation import HELD as HELD

@@ -262,6 +262,7 @@ def _begin(work: _Work, name: str, command: str) -> Evaluation:
         adversarial_prediction=np.full(count, NO_PREDICTION),
         broken_by=np.full(count, HELD),
         distance=np.full(count, np.nan),
+        proved=np.zeros(count, dtype=bool),
         command=command,
         environment=describe_environment(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

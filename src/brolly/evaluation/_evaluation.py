@@ -14,8 +14,9 @@ import numpy as np
 from .._files import write_json
 from ..attacks import Cost
 from ..threats import Threat, parse_threat
+from ._check import Check, Trust, judge_trust
 
-SCHEMA = 1
+SCHEMA = 2
 
 #: Values of `Evaluation.broken_by` that are no position in `Evaluation.attacks`.
 HELD, WRONG = -1, -2
@@ -131,6 +132,9 @@ class Evaluation:
         broken_by: Position in `attacks`, or `HELD`, or `WRONG` (on the clean input), `(n,)`.
         distance: Distance of the input that broke them, `(n,)`; NaN where none did, 0 where the
             clean input is wrong.
+        proved: Whether the certificate proves that nothing inside the threat breaks them, `(n,)`.
+        certificate: Which one, e.g. `interval-bounds`; empty if none fits the model.
+        checks: What the evaluation found when it tested itself.
         curve: Robust accuracy at several radii, on the first `curve[0].robust.total` examples.
         curve_attack: The attack behind the curve, in words.
         pictures: Some broken examples.
@@ -152,6 +156,9 @@ class Evaluation:
     adversarial_prediction: np.ndarray
     broken_by: np.ndarray
     distance: np.ndarray
+    proved: np.ndarray
+    certificate: str = ""
+    checks: tuple[Check, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
     curve_attack: str = ""
     pictures: tuple[Picture, ...] = ()
@@ -171,6 +178,27 @@ class Evaluation:
     def robust(self) -> Count:
         """Examples that no attack broke: an upper bound of the true robust accuracy."""
         return Count(int((self.broken_by == HELD).sum()), len(self.index))
+
+    @property
+    def certified(self) -> Count:
+        """Examples proved to hold: a lower bound of the true robust accuracy."""
+        return Count(int(self.proved.sum()), len(self.index))
+
+    @property
+    def status(self) -> np.ndarray:
+        """Of each example: `wrong`, `broken`, `proved` or `unknown`, `(n,)`.
+
+        An example that is broken and proved is `broken`: an input in hand outweighs a proof.
+        """
+        status = np.where(self.proved, "proved", "unknown").astype("<U7")
+        status[self.broken_by >= 0] = "broken"
+        status[self.broken_by == WRONG] = "wrong"
+        return status
+
+    @property
+    def trust(self) -> tuple[Trust, str]:
+        """What its checks make of the headline, and why."""
+        return judge_trust(self.checks)
 
     @property
     def cost(self) -> Cost:
@@ -245,6 +273,10 @@ class Evaluation:
             "precision": self.precision,
             "clean": _count_json(self.clean),
             "robust": _count_json(self.robust),
+            "certified": _count_json(self.certified),
+            "certificate": self.certificate,
+            "trust": list(self.trust),
+            "checks": [dataclasses.asdict(check) for check in self.checks],
             "model": dataclasses.asdict(self.model),
             "data": dataclasses.asdict(self.data),
             "environment": dict(self.environment),
@@ -259,6 +291,7 @@ class Evaluation:
                 "adversarial_prediction": self.adversarial_prediction.tolist(),
                 "broken_by": self.broken_by.tolist(),
                 "distance": distance,
+                "proved": self.proved.tolist(),
             },
             "pictures": [_picture_json(picture) for picture in self.pictures],
         }  # fmt: skip
@@ -278,6 +311,12 @@ class Evaluation:
             ),
             **{name: np.array(examples[name], dtype=np.int64) for name in _INTEGERS},
             distance=np.array(distance, dtype=np.float64),
+            proved=np.array(examples.get("proved", [False] * len(distance)), dtype=bool),
+            certificate=value.get("certificate", ""),
+            checks=tuple(
+                Check(**{**check, "examples": tuple(check["examples"])})
+                for check in value.get("checks", [])
+            ),
             curve=tuple(CurvePoint(p["eps"], Count(p["hits"], p["total"])) for p in value["curve"]),
             curve_attack=value["curve_attack"],
             pictures=tuple(_picture_from(picture) for picture in value["pictures"]),
@@ -296,11 +335,13 @@ _INTEGERS: tuple[
 
 def _check_counts(evaluation: Evaluation, value: Mapping[str, Any]) -> None:
     """Raises ValueError where counts in the file are not those of the verdicts in it."""
-    if len({len(getattr(evaluation, name)) for name in (*_INTEGERS, "distance")}) > 1:
+    if len({len(getattr(evaluation, name)) for name in (*_INTEGERS, "distance", "proved")}) > 1:
         raise ValueError("the lists under examples differ in length")
     written = [value["clean"]["hits"], value["robust"]["hits"]]
+    written += [value["certified"]["hits"]] if "certified" in value else []
     written += [attack.broke for attack in evaluation.attacks]
     counted = [evaluation.clean.hits, evaluation.robust.hits]
+    counted += [evaluation.certified.hits] if "certified" in value else []
     counted += [int((evaluation.broken_by == k).sum()) for k in range(len(evaluation.attacks))]
     if written != counted:
         raise ValueError(f"counts are {written}, but the verdicts add up to {counted}")
