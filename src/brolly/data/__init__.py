@@ -11,3 +11,7 @@ from ._dataset import Statistics as Statistics
 from ._load import DATASETS as DATASETS
 from ._load import find_data as find_data
 from ._load import load_data as load_data
+from .corruptions import CORRUPTIONS as CORRUPTIONS
+from .corruptions import SEVERITIES as SEVERITIES
+from .corruptions import Corruption as Corruption
+from .corruptions import corrupt as corrupt
