@@ -1,4 +1,5 @@
 from . import attacks as attacks
+from . import certify as certify
 from . import data as data
 from . import evaluation as evaluation
 from . import losses as losses
@@ -48,6 +49,8 @@ from .attacks import UniversalPerturbation as UniversalPerturbation
 from .attacks import quick as quick
 from .attacks import rand as rand
 from .attacks import standard as standard
+from .certify import Certificate as Certificate
+from .certify import IntervalBounds as IntervalBounds
 from .data import Batch as Batch
 from .data import Batches as Batches
 from .data import Dataset as Dataset
