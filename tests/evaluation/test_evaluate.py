@@ -240,7 +240,7 @@ def test_probabilities_bring_a_warning(problem) -> None:
         ({"examples": 0}, "examples is 0; random/test has 60, so expected 1 to 60"),
         ({"examples": 61}, "examples is 61; random/test has 60, so expected 1 to 60"),
         ({"attacks": []}, "attacks is empty; expected at least one"),
-        ({"threat": Linf(math.inf)}, "APGD needs a finite eps, and linf:inf has none"),
+        ({"threat": Linf(math.inf)}, "threat is linf:inf, which everything lies in; give a radius"),
         (
             {"threat": Linf(math.inf), "attacks": FAB(Linf(math.inf))},
             "threat is linf:inf, which everything lies in; give a radius",

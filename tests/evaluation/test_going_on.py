@@ -123,7 +123,6 @@ def other_model(problem) -> nn.Module:
         ("model", lambda problem: {"model": other_model(problem)}),
         ("seed", lambda problem: {"seed": 3}),
         ("precision", lambda problem: {"precision": "bfloat16"}),
-        ("data", lambda problem: {"examples": 59}),
         (
             "data",
             lambda p: {"split": dataclasses.replace(p.split, inputs=p.split.inputs.flip(0))},

@@ -59,6 +59,8 @@ def make_evaluation(
         adversarial_prediction=fooled,
         broken_by=broken_by,
         distance=np.where(broken_by >= 0, threat.eps, np.nan),
+        tried=np.where(broken_by == HELD, 2, 0),
+        queries=np.where(broken_by == WRONG, 0, 90),
         proved=broken_by == HELD,
         certificate="interval-bounds",
         curve=tuple(CurvePoint(threat.eps * k / 4, Count(36 - 5 * k, N)) for k in range(1, 8)),

@@ -127,6 +127,7 @@ class Attack(abc.ABC):
             success=search.success,
             distance=self.threat.distance(search.worst, x),
             cost=Cost(search.forwards, search.backwards, watch.seconds()),
+            queries=search.queries,
         )
 
     def begin(

@@ -213,6 +213,7 @@ class Dense:
             success=search.success,
             distance=self.threat.distance(search.worst, x),
             cost=Cost(search.forwards, search.backwards, watch.seconds()),
+            queries=search.queries,
         )
 
 

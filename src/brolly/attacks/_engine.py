@@ -58,6 +58,7 @@ class AttackResult:
     distance: Float[Tensor, " batch"]
     cost: Cost
     parameters: Tensor | None = None
+    queries: Int[Tensor, " batch"] | None = None
 
     def curve(self, epsilons: Sequence[float]) -> list[float]:
         """Part of the batch that holds at each radius, by the distances that were found.
@@ -114,6 +115,7 @@ class Search:
         fooled: Rows that need no further work.
         clean_logits: Logits at `x`.
         samples: Forward passes that are averaged, for models that draw random numbers.
+        queries: Forward passes spent on each row, `(batch,)`.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class Search:
         self._model, self._roams = model, roams
         self._to_the_end = False
         self.forwards = self.backwards = 0
+        self.queries = torch.zeros(len(x), dtype=torch.long, device=x.device)
         self.average_over(1)
 
     def average_over(self, samples: int) -> None:
@@ -262,6 +265,7 @@ class Search:
         """Logits at candidates `x`; `rows` are for searches whose model needs to know them."""
         logits = self._model(x)
         self.forwards += len(x)
+        self.queries[rows] += 1
         self._check_logits(logits, x)
         return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 

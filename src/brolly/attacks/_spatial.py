@@ -156,6 +156,7 @@ class SpatialAttack:
             success=search.success,
             distance=search.worst.abs().amax(1),
             cost=Cost(search.forwards, search.backwards, watch.seconds()),
+            queries=search.queries,
             parameters=parameters,
         )
 

@@ -9,9 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from ..data import Dataset
     from ..evaluation import Finding
 
 _STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red"}
@@ -38,25 +35,12 @@ def doctor(
     if model is None:
         return 0
     from ..evaluation import preflight
+    from ._model import load_model_and_data
 
-    network, dataset = _load(model, data, data_dir)
+    network, dataset = load_model_and_data(model, data, data_dir)
     findings = preflight(network, dataset.test, dataset.bounds)
     console.print(_preflight(model, findings))
     return 1 if any(finding.status == "fail" for finding in findings) else 0
-
-
-def _load(model: str, data: str | None, data_dir: Path | None) -> tuple[nn.Module, Dataset]:
-    if ":" not in model:
-        from ..recipes import load_run
-
-        _, network, dataset = load_run(model, data_dir)
-        return network, dataset
-    from ..data import load_data
-    from ..models import load_model
-
-    if data is None:
-        raise ValueError(f"{model} needs a data set to be tried on; add for example --data digits")
-    return load_model(model), load_data(data, data_dir=data_dir)
 
 
 def _environment(data_dir: Path | None) -> Table:

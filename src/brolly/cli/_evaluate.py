@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Literal
 from ._command import command
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from ..data import Split
     from ..evaluation import Evaluation
+    from ..threats import Threat
 
 
 def evaluate(
@@ -21,10 +25,15 @@ def evaluate(
     batch_size: int = 256,
     seed: int = 0,
     precision: Literal["float32", "bfloat16"] = "float32",
+    checks: Literal["cheap", "full", "none"] = "cheap",
+    processes: int = 1,
     data_dir: Path | None = None,
     device: str | None = None,
 ) -> int:
     """Attack a trained network and report how it holds; the same command goes on if interrupted.
+
+    More examples, or attacks that continue the ones before, begin where an earlier command ended;
+    what broke the model at a smaller eps is shown to it again at a larger one.
 
     Parameters
     ----------
@@ -36,13 +45,17 @@ def evaluate(
         Names of attacks with commas between, such as standard or pgd,square (`brolly attacks`
         lists them); apgd-ce,apgd-t if not given.
     examples
-        How many test examples, from the first; all if not given.
+        At least how many test examples, from the first; all if not given.
     batch_size
         Examples attacked at a time; the result does not depend on it.
     seed
         Of the attacks.
     precision
         Of the search; verdicts are always in float32. bfloat16 is faster on newer hardware.
+    checks
+        Ways in which the number may be wrong to look for: those that cost little, or all.
+    processes
+        How many processes share the examples, on a CPU.
     data_dir
         First folder to search for data; then $BROLLY_DATA and the cache.
     device
@@ -54,22 +67,32 @@ def evaluate(
     parts += ["--examples", str(examples)] if examples else []
     parts += ["--seed", str(seed)] if seed else []
     parts += ["--precision", precision] if precision != "float32" else []
+    parts += ["--checks", checks] if checks != "cheap" else []
+    parts += ["--processes", str(processes)] if processes != 1 else []
     again = command(*parts, data_dir=data_dir, device=device)
     try:
         result = evaluate_run(
             run, threat=threat, attack=attack, examples=examples, batch_size=batch_size, seed=seed,
-            precision=precision, data_dir=data_dir, device=device, command=again,
+            precision=precision, checks=checks, processes=processes, data_dir=data_dir,
+            device=device, command=again,
         )  # fmt: skip
     except KeyboardInterrupt:
         print(f"\nInterrupted; what is done is kept. Go on with: {again}", file=sys.stderr)
         return 130
     from ..report import read_run, write_report
+    from ..training import RunFolder
 
     page = write_report(run / "report.html", [read_run(run)])
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    for check in result.checks:
+        if check.status in ("warn", "fail"):
+            print(f"check {check.status}: {check.name}: {check.verdict}", file=sys.stderr)
     print(result.verdict())
-    print(f"Report: {page}\nRepeat: {again}")
+    stem = _stem(result.threat, attack, seed, precision)
+    proof = RunFolder(run).evidence / f"{stem}.h5"
+    print(f"Report: {page}\nEvidence: {proof}\nRepeat: {again}")
+    print(f"Verify: {command('verify', str(proof), '--model', str(run), data_dir=data_dir)}")
     return 0
 
 
@@ -82,6 +105,8 @@ def evaluate_run(
     batch_size: int = 256,
     seed: int = 0,
     precision: Literal["float32", "bfloat16"] = "float32",
+    checks: Literal["cheap", "full", "none"] = "cheap",
+    processes: int = 1,
     data_dir: Path | None = None,
     device: str | None = None,
     command: str = "",
@@ -99,11 +124,7 @@ def evaluate_run(
     with run.locked():
         recipe, model, data = load_run(path, data_dir)
         ball = parse_threat(threat or recipe.threat, data.bounds)
-        stem = str(ball).replace(":", "-")
-        stem += f"-{attack.replace(',', '+')}" if attack else ""
-        stem += f"-n{examples}" if examples else ""
-        stem += f"-seed{seed}" if seed else ""
-        stem += f"-{precision}" if precision != "float32" else ""
+        stem = _stem(ball, attack, seed, precision)
         attacks = attacks_named(attack, ball) if attack else None
         with EvaluationTable(f"Evaluating {recipe.name} against {ball}") as table:
             return measure(
@@ -118,6 +139,45 @@ def evaluate_run(
                 device=device,
                 name=recipe.name,
                 command=command,
+                checks="" if checks == "none" else checks,
+                processes=processes,
                 save_to=run.evaluations / f"{stem}.json",
+                evidence=run.evidence / f"{stem}.h5",
+                reuse=_at_smaller_eps(run.evidence, ball, model, data.test),
+                train=data.train,
                 on_progress=table.on_progress,
             )
+
+
+def _stem(ball: Threat, attack: str | None, seed: int, precision: str) -> str:
+    """What the files of an evaluation are called; those that may continue each other share it."""
+    from ..attacks import attacks_named
+    from ..evaluation import default_attacks
+
+    stem = str(ball).replace(":", "-")
+    if attack:
+        chosen, default = attacks_named(attack, ball), default_attacks(ball)
+        continues = chosen[: len(default)] == default or chosen == default[: len(chosen)]
+        stem += "" if continues else f"-{attack.replace(',', '+')}"
+    stem += f"-seed{seed}" if seed else ""
+    return stem + (f"-{precision}" if precision != "float32" else "")
+
+
+def _at_smaller_eps(folder: Path, ball: Threat, model: nn.Module, split: Split) -> list[Path]:
+    """Evidence of the run that counts against `ball`, too."""
+    from ..evaluation import Evidence, model_sha256
+
+    found = []
+    for file in sorted(folder.glob("*.h5")):
+        try:
+            said = Evidence.load(file).evaluation
+        except ValueError:  # damaged: it spares no work, and is not asked for
+            continue
+        if (
+            said.threat.with_eps(ball.eps) == ball
+            and said.threat.eps < ball.eps
+            and said.model.sha256 == model_sha256(model)
+            and said.data.sha256 == split.sha256
+        ):
+            found.append(file)
+    return found

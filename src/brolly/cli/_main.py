@@ -8,11 +8,16 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from ._attacks import attacks
+from ._check import check
 from ._demo import demo
 from ._doctor import doctor
 from ._evaluate import evaluate
+from ._measure import measure
 from ._report import report
+from ._study import study
 from ._train import train
+from ._transfer import transfer
+from ._verify import verify
 
 #: Exit codes.
 USER_ERROR, FAILED, INTERRUPTED = 2, 1, 130
@@ -51,7 +56,7 @@ def _app() -> App:
         version=_version,
         suppress_keyboard_interrupt=False,
     )
-    for command in (demo, train, evaluate, report, doctor, attacks):
+    for command in (demo, train, evaluate, measure, transfer, report, study, verify, check, doctor, attacks):
         app.command(command)
     return app
 

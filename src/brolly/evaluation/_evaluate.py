@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import datetime
 import math
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .._device import pick_device
-from .._environment import describe_environment
-from ..attacks import APGD, APGDTargeted, Attack, AttackResult, Cost
+from ..attacks import APGD, EOT, APGDTargeted, Attack, rand
 from ..attacks._standard import members
+from ..certify import Certificate, IntervalBounds
 from ..data import Dataset, Split
-from ..models import PROBABILITIES, are_probabilities, fold_batchnorm
 from ..threats import Threat, parse_threat
-from ._curve import CURVE_ATTACK, robustness_curve
-from ._evaluation import (
-    HELD,
-    WRONG,
-    AttackRecord,
-    DataFacts,
-    Evaluation,
-    ModelFacts,
-    Picture,
-    Precision,
+from ._begin import begin, go_on, restore
+from ._evaluation import Checked, Evaluation, Picture, Precision
+from ._evidence import Evidence, input_sha256
+from ._findings import Findings, Found
+from ._guard import Guarded
+from ._judge import Judge
+from ._shards import (
+    among_ranks,
+    forget_shares,
+    from_first_rank,
+    in_processes,
+    ranks,
+    recover,
+    together,
 )
-from ._judge import NO_PREDICTION, Judge, model_sha256
+from ._work import Work, twin_of
 
 _PICTURES = 12
-_PLAIN = (str, int, float, bool, type(None))
+
+_LEVELS: tuple[Checked, ...] = ("", "cheap", "full")
+
+#: Forward passes whose mean is the answer of a model that draws random numbers (Croce & Hein 2020).
+_SAMPLES = 20
 
 
 def default_attacks(threat: Threat) -> tuple[Attack, ...]:
@@ -51,40 +58,61 @@ def evaluate(
     examples: int | None = None,
     batch_size: int = 256,
     curve_examples: int = 500,
+    certificate: Certificate | None = IntervalBounds(),
+    checks: Checked = "",
     seed: int = 0,
     precision: Precision = "float32",
     device: str | None = None,
+    processes: int = 1,
     name: str | None = None,
     command: str = "",
     save_to: str | Path | None = None,
+    evidence: str | Path | None = None,
+    reuse: Sequence[str | Path] = (),
+    train: Split | None = None,
     on_progress: Callable[[Evaluation], None] | None = None,
 ) -> Evaluation:
-    """Measures clean and robust accuracy.
+    """Measures clean, robust and certified accuracy, and tests itself.
 
     The attacks follow each other; each meets the examples that still stand. Every input they
     return is put back into the threat and shown to the untouched model, in eval mode and full
-    precision; only that counts. NaN logits are failures of the model. The verdict of an example
-    depends on the seed and its position in the split, not on the batch size.
+    precision; only that counts. NaN logits are failures of the model, and so are errors it raises
+    on some inputs. The verdict of an example depends on the seed and its position in the split,
+    not on the batch size, nor on how many processes or ranks share the work.
+
+    A model that draws random numbers is attacked through EOT; its answer is the mean of 20 passes.
 
     Args:
         model: Maps inputs to logits `(batch, classes)`; left as it is.
         split: What to attack, in its stored order; usually `data.test`.
         threat: What the adversary may do.
         attacks: In this order; an ensemble stands for its members. None:
-            `default_attacks(threat)`. Their threats must be `threat`.
+            `default_attacks(threat)`, or `rand(threat)` for a random model. Their threats must be
+            `threat`.
         examples: How many, from the first; None: all.
         batch_size: Examples attacked at a time.
         curve_examples: Examples for robust accuracy against eps; 0: no curve.
+        certificate: What proves that examples hold, where it understands the model; None: nothing.
+        checks: Which checks to run at the end: `cheap`, `full`, or none with "". What they look
+            for is in `docs/checks.md`.
         seed: Of every attack.
         precision: `bfloat16` searches under autocast, which is two to three times as fast where
             the hardware has it. In both, the search runs on a copy with BatchNorm folded into the
             layers before it. Verdicts come from the untouched model in float32, and an example
             whose success they do not confirm is searched again on that.
         device: Where to compute; None: CUDA where there is one. The model is moved there.
+        processes: How many to share the examples, on a CPU; the threads are shared out, too.
+            Under `torch.distributed` the ranks share them instead, and return the same.
         name: What to call the model; None: its class.
         command: The command that repeats this, for the record.
-        save_to: A JSON file that keeps the evaluation after every batch. If it holds the same
-            evaluation, begun before, that one is continued, and ends the same.
+        save_to: A JSON file that keeps the evaluation after every batch. If it holds an
+            evaluation of the same model, split and threat, that one goes on and ends the same;
+            more examples or further attacks begin where it ended.
+        evidence: An HDF5 file that anyone can check the evaluation by (`brolly verify`); None:
+            `save_to` with the ending `.h5`.
+        reuse: Evidence about the same model and split at smaller eps, whose adversarial inputs
+            are shown to the judge first.
+        train: The training examples, for the check that none of them is evaluated.
         on_progress: Called with the evaluation so far, after every batch.
 
     Raises:
@@ -96,267 +124,200 @@ def evaluate(
         >>> model = brolly.models.SoftmaxRegression(64, classes=10)
         >>> history = brolly.fit(model, data, epochs=2)
         >>> result = brolly.evaluate(model, data.test, brolly.Linf(0.1), examples=50)
-        >>> result.robust.hits <= result.clean.hits
+        >>> result.certified.hits <= result.robust.hits <= result.clean.hits
         True
     """
-    attacks = default_attacks(threat) if attacks is None else members(attacks)
-    _check_arguments(split, threat, attacks, examples, batch_size, curve_examples)
+    plan = None if attacks is None else members(attacks)
+    _check_arguments(split, threat, plan, examples, batch_size, curve_examples, processes)
     device = pick_device(device)
-    split = split if examples is None else split.first(examples)
     model = model.to(device)
-    work = _Work(model, _twin(model), split, threat, attacks, seed, batch_size, precision, device)
-    begun = _begin(work, name or type(model).__name__, command)
-    saved = _continue(begun, save_to)
-    if saved is not None and saved.complete:
-        return saved
-    evaluation = begun if saved is None else saved
-    if saved is None:
-        evaluation = work.look_at_clean(evaluation)
+    saved = _load(save_to)
+    count = max(examples or len(split), 0 if saved is None else len(saved.index))
+    part = split.first(min(count, len(split)))
+    guarded = Guarded(model)
+    samples = _samples(guarded, part, batch_size, device, seed) if saved is None else saved.samples
+    plan = _for_samples(plan, threat, samples)
+    work = Work(
+        model, guarded, Guarded(twin_of(model)), part, threat, plan, certificate, seed,
+        batch_size, precision, device, samples,
+    )  # fmt: skip
+    state = begin(
+        model, split, len(part), threat, plan, seed, precision, samples,
+        name or type(model).__name__, command,
+    )  # fmt: skip
+    if saved is not None:
+        state = go_on(saved, state, Path(str(save_to)))
+        if _ended(state, curve_examples, checks):
+            return state
+    rank, world = ranks()
 
-    def keep(evaluation: Evaluation) -> Evaluation:
-        if save_to is not None:
-            evaluation.save(save_to)
-        if on_progress is not None:
-            on_progress(evaluation)
-        return evaluation
+    def show(state: Evaluation) -> Evaluation:
+        if rank == 0 and on_progress is not None:
+            on_progress(state)
+        return state
 
-    keep(evaluation)
-    for number in range(len(attacks)):
-        while evaluation.attacks[number].done < len(split):
-            evaluation = keep(work.next_batch(evaluation, number))
-    if curve_examples:
-        evaluation = work.draw_curve(evaluation, curve_examples)
-    return keep(dataclasses.replace(evaluation, complete=True))
+    def keep(state: Evaluation) -> Evaluation:
+        if rank == 0 and save_to is not None:
+            state.save(save_to)
+        return show(state)
 
-
-@dataclasses.dataclass(frozen=True)
-class _Work:
-    """What an evaluation is made of; its methods each add a piece to an `Evaluation`."""
-
-    model: nn.Module
-    twin: nn.Module  # what the search runs on
-    split: Split
-    threat: Threat
-    attacks: tuple[Attack, ...]
-    seed: int
-    batch_size: int
-    precision: Precision
-    device: str
-
-    def inputs(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.split.scaled(self.split.inputs[rows]).to(self.device)
-        return x, self.split.labels[rows].to(self.device)
-
-    def look_at_clean(self, evaluation: Evaluation) -> Evaluation:
-        """Predictions without an adversary."""
-        judge, predictions, probable = Judge(self.model), [], True
-        for rows in torch.arange(len(self.split)).split(self.batch_size):
-            logits = judge.logits(self.inputs(rows)[0])
-            predictions.append(
-                logits.argmax(1).masked_fill(logits.isnan().any(1), NO_PREDICTION).cpu()
-            )
-            probable = probable and are_probabilities(logits)
-            _check_classes(self.split, logits.shape[1])
-        prediction = torch.cat(predictions).numpy()
-        wrong = prediction != evaluation.label
-        nan = int((prediction == NO_PREDICTION).sum())
-        warnings = [PROBABILITIES] if probable else []
-        warnings += [f"{nan} clean inputs give NaN logits; they count as wrong"] if nan else []
-        return dataclasses.replace(
-            evaluation,
-            clean_prediction=prediction,
-            adversarial_prediction=prediction.copy(),
-            broken_by=np.where(wrong, WRONG, HELD),
-            distance=np.where(wrong, 0.0, np.nan),
-            warnings=tuple(warnings),
-        )
-
-    def next_batch(self, evaluation: Evaluation, number: int) -> Evaluation:
-        """The next examples that stand meet the `number`-th attack."""
-        record = evaluation.attacks[number]
-        standing = np.flatnonzero(evaluation.broken_by == HELD)
-        chosen = standing[standing >= record.done][: self.batch_size]
-        more = len(standing[standing >= record.done]) > self.batch_size
-        done = int(chosen[-1]) + 1 if more else len(self.split)
-        if len(chosen) == 0:
-            return _with_record(evaluation, number, dataclasses.replace(record, done=done))
-        rows = torch.from_numpy(chosen)
-        x, y = self.inputs(rows)
-        found, cost, refuted = self._search(number, x, y, rows)
-        found = self.threat.project(found, x)
-        broken, prediction = Judge(self.model).breaks(self.threat, x, y, found)
-        distance = self.threat.distance(found, x)
-        record = dataclasses.replace(
-            record,
-            done=done,
-            broke=record.broke + int(broken.sum()),
-            cost=record.cost + cost,
-        )
-        evaluation = _with_record(evaluation, number, record)
-        if refuted:
-            note = (
-                f"{record.name} claimed {refuted} successes in a batch that the evaluator refuted"
-            )
-            evaluation = dataclasses.replace(evaluation, warnings=(*evaluation.warnings, note))
-        hits = broken.nonzero()[:, 0]
-        return _break(
-            evaluation, number, chosen[hits.cpu().numpy()], prediction[hits], distance[hits],
-            x[hits], found[hits],
-        )  # fmt: skip
-
-    def _search(self, number: int, x: Tensor, y: Tensor, rows: Tensor) -> tuple[Tensor, Cost, int]:
-        """What an attack finds, its cost, and how many of its successes are none."""
-        low = self.precision == "bfloat16"
-        result = self._attack(self.twin, number, x, y, rows, low)
-        broken = Judge(self.model).breaks(self.threat, x, y, result.x)[0]
-        refuted = (result.success & ~broken).nonzero()[:, 0]
-        if len(refuted) == 0 or not (low or self.twin is not self.model):
-            return result.x, result.cost, len(refuted)
-        again = self._attack(self.model, number, x[refuted], y[refuted], rows[refuted.cpu()], False)
-        broken = Judge(self.model).breaks(self.threat, x[refuted], y[refuted], again.x)[0]
-        found = result.x.index_copy(0, refuted, again.x)
-        return found, result.cost + again.cost, int((again.success & ~broken).sum())
-
-    def _attack(
-        self, model: nn.Module, number: int, x: Tensor, y: Tensor, rows: Tensor, low: bool
-    ) -> AttackResult:
-        generator = torch.Generator().manual_seed(self.seed)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=low):
-            return self.attacks[number](
-                model, x, y, generator=generator, index=rows.to(self.device)
-            )
-
-    def draw_curve(self, evaluation: Evaluation, examples: int) -> Evaluation:
-        """Robust accuracy against eps on the first examples."""
-        part = self.split.first(examples)
-        verdict = torch.from_numpy(evaluation.broken_by[: len(part)])
-        curve = robustness_curve(
-            self.model, part, self.threat, verdict != WRONG, verdict == HELD,
-            seed=self.seed, batch_size=self.batch_size, device=self.device,
-        )  # fmt: skip
-        return dataclasses.replace(evaluation, curve=curve, curve_attack=CURVE_ATTACK)
+    with _findings(save_to, evidence, processes * world) as (findings, proof):
+        state = recover(restore(state, findings, proof), findings)
+        together()
+        state = work.look_at_clean(state, findings)
+        if saved is None:
+            state = work.show_again(state, findings, [Path(file) for file in reuse])
+        state = keep(state)
+        if world > 1:
+            state = keep(among_ranks(work, state, findings))
+        elif processes > 1:
+            state = keep(in_processes(work, state, findings, processes, show))
+        else:
+            state = work.attack(state, findings, keep)
+        if rank == 0:
+            forget_shares(findings)
+            state = _finish(work, state, findings, curve_examples, checks, train)
+            if proof is not None:
+                _evidence(state, findings, part).save(proof)
+            state = keep(state)
+            findings.remove()
+        return from_first_rank(state)
 
 
-def _twin(model: nn.Module) -> nn.Module:
-    """A faster copy to search on, or the model itself where it cannot be copied."""
-    try:
-        return fold_batchnorm(model)
-    except Exception:  # the user's module may refuse a copy in any way
-        return model
+def _load(path: str | Path | None) -> Evaluation | None:
+    return Evaluation.load(path) if path is not None and Path(path).is_file() else None
 
 
-def _begin(work: _Work, name: str, command: str) -> Evaluation:
-    count, split = len(work.split), work.split
-    return Evaluation(
-        threat=work.threat,
-        model=ModelFacts(
-            name, model_sha256(work.model), sum(p.numel() for p in work.model.parameters())
-        ),
-        data=DataFacts(split.dataset, split.name, split.sha256, count, split.classes),
-        seed=work.seed,
-        precision=work.precision,
-        attacks=tuple(AttackRecord(attack.name, _settings(attack)) for attack in work.attacks),
-        index=np.arange(count),
-        label=split.labels.cpu().numpy(),
-        clean_prediction=np.full(count, NO_PREDICTION),
-        adversarial_prediction=np.full(count, NO_PREDICTION),
-        broken_by=np.full(count, HELD),
-        distance=np.full(count, np.nan),
-        proved=np.zeros(count, dtype=bool),
-        command=command,
-        environment=describe_environment(),
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+def _samples(model: nn.Module, split: Split, batch_size: int, device: str, seed: int) -> int:
+    """How many passes the answer of a model is the mean of."""
+    x = split.scaled(split.inputs[:batch_size]).to(device)
+    return _SAMPLES if Judge(model, seed=seed).is_random(x) else 1
+
+
+def _for_samples(
+    plan: tuple[Attack, ...] | None, threat: Threat, samples: int
+) -> tuple[Attack, ...]:
+    """The attacks as they have to be for models that draw random numbers."""
+    if samples == 1:
+        return default_attacks(threat) if plan is None else plan
+    if plan is None:
+        return members(rand(threat))
+    return tuple(attack if attack.passes > 1 else EOT(attack, samples=samples) for attack in plan)
+
+
+def _ended(state: Evaluation, curve_examples: int, checks: Checked) -> bool:
+    """Whether nothing that is asked for is missing."""
+    drawn = bool(state.curve) or not curve_examples or state.samples > 1
+    return state.complete and drawn and _LEVELS.index(state.checked) >= _LEVELS.index(checks)
+
+
+@contextlib.contextmanager
+def _findings(
+    save_to: str | Path | None, evidence: str | Path | None, sharers: int
+) -> Iterator[tuple[Findings, Path | None]]:
+    """Where to keep what is found, and the file that becomes the evidence."""
+    if evidence is None and save_to is not None:
+        evidence = Path(save_to).with_suffix(".h5")
+    if evidence is not None:
+        proof = Path(evidence)
+        yield Findings(proof.with_name(f"{proof.name}.parts")), proof
+    elif sharers > 1:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Findings(Path(folder)), None
+    else:
+        yield Findings(), None
+
+
+def _finish(
+    work: Work,
+    state: Evaluation,
+    findings: Findings,
+    curve_examples: int,
+    checks: Checked,
+    train: Split | None,
+) -> Evaluation:
+    """What is left to do when every attack has met every example."""
+    if curve_examples and not state.curve and state.samples == 1:
+        state = work.draw_curve(state, curve_examples)
+    refuted = tuple(
+        f"{record.name} claimed {record.refuted} successes that the evaluator refuted"
+        for record in state.attacks
+        if record.refuted
     )
-
-
-def _continue(begun: Evaluation, path: str | Path | None) -> Evaluation | None:
-    """The evaluation in the file, if it is the one begun here."""
-    if path is None or not Path(path).is_file():
-        return None
-    saved = Evaluation.load(path)
-    differing = [
-        what
-        for what, old, new in (
-            ("threat", saved.threat, begun.threat),
-            ("model", saved.model.sha256, begun.model.sha256),
-            ("data", saved.data.sha256, begun.data.sha256),
-            ("seed", saved.seed, begun.seed),
-            ("precision", saved.precision, begun.precision),
-            ("attacks", _plan(saved), _plan(begun)),
-        )
-        if old != new
-    ]
-    if differing:
-        raise ValueError(
-            f"{path} holds an evaluation with another {', another '.join(differing)}; it was left "
-            "as it is. Move it away, or save to another file"
-        )
-    return saved
-
-
-def _plan(evaluation: Evaluation) -> list[tuple[str, dict[str, Any]]]:
-    return [(attack.name, dict(attack.settings)) for attack in evaluation.attacks]
-
-
-def _settings(attack: Attack) -> dict[str, Any]:
-    """Arguments as JSON can hold them; those of an attack inside stand beside the others."""
-    settings: dict[str, Any] = {}
-    for field in dataclasses.fields(attack):
-        value = getattr(attack, field.name)
-        if isinstance(value, Attack):
-            settings |= _settings(value)
-        elif isinstance(value, nn.Module):
-            settings[field.name] = f"{type(value).__name__} {model_sha256(value)[:16]}"
-        elif field.name != "threat":
-            settings[field.name] = value if isinstance(value, _PLAIN) else repr(value)
-    return settings
-
-
-def _with_record(evaluation: Evaluation, number: int, record: AttackRecord) -> Evaluation:
-    attacks = list(evaluation.attacks)
-    attacks[number] = record
-    return dataclasses.replace(evaluation, attacks=tuple(attacks))
-
-
-def _break(
-    evaluation: Evaluation, number: int, rows: np.ndarray, prediction: Tensor, distance: Tensor,
-    clean: Tensor, adversarial: Tensor,
-) -> Evaluation:  # fmt: skip
-    broken_by, adversarial_prediction = (
-        evaluation.broken_by.copy(),
-        evaluation.adversarial_prediction.copy(),
+    state = dataclasses.replace(
+        state,
+        warnings=tuple(dict.fromkeys((*state.warnings, *refuted))),
+        pictures=_pictures(work, state, _adversarial(state, findings)),
+        complete=True,
     )
-    distances = evaluation.distance.copy()
-    broken_by[rows] = number
-    adversarial_prediction[rows] = prediction.cpu().numpy()
-    distances[rows] = distance.double().cpu().numpy()
-    pictures = [
+    if _LEVELS.index(checks) > _LEVELS.index(state.checked):
+        from .checks import Subject, run_checks
+
+        found = _adversarial(state, findings)
+        subject = Subject(
+            model=work.model,
+            split=work.split,
+            threat=work.threat,
+            evaluation=state,
+            adversarial_index=torch.from_numpy(found.index),
+            adversarial=torch.from_numpy(found.inputs),
+            seed=work.seed,
+            batch_size=work.batch_size,
+            device=work.device,
+            train=train,
+        )
+        state = dataclasses.replace(
+            state, checks=run_checks(subject, full=checks == "full"), checked=checks
+        )
+    return state
+
+
+def _adversarial(state: Evaluation, findings: Findings) -> Found:
+    """The adversarial inputs of all broken examples."""
+    parts = [part for number in range(len(state.attacks)) for part in findings.of(str(number))]
+    shape = findings.of("clean")[0]
+    nothing = Found(shape.index[:0], shape.inputs[:0], shape.logits[:0])
+    return Found.joined(parts) or nothing
+
+
+def _pictures(work: Work, state: Evaluation, found: Found) -> tuple[Picture, ...]:
+    """The first broken examples, before and after."""
+    first = found.where(np.arange(min(_PICTURES, len(found.index))))
+    clean = work.inputs(torch.from_numpy(first.index))[0].float().cpu().numpy()
+    return tuple(
         Picture(
             index=int(row),
-            label=int(evaluation.label[row]),
-            clean_prediction=int(evaluation.clean_prediction[row]),
-            adversarial_prediction=int(adversarial_prediction[row]),
-            clean=clean[k].float().cpu().numpy(),
-            adversarial=adversarial[k].float().cpu().numpy(),
+            label=int(state.label[row]),
+            clean_prediction=int(state.clean_prediction[row]),
+            adversarial_prediction=int(state.adversarial_prediction[row]),
+            clean=before,
+            adversarial=after,
         )
-        for k, row in enumerate(rows[: max(_PICTURES - len(evaluation.pictures), 0)])
-    ]
-    return dataclasses.replace(
-        evaluation,
-        broken_by=broken_by,
-        adversarial_prediction=adversarial_prediction,
-        distance=distances,
-        pictures=(*evaluation.pictures, *pictures),
+        for row, before, after in zip(first.index, clean, first.inputs, strict=True)
+    )
+
+
+def _evidence(state: Evaluation, findings: Findings, split: Split) -> Evidence:
+    found, clean = _adversarial(state, findings), Found.joined(findings.of("clean"))
+    assert clean is not None  # every example was looked at
+    return Evidence(
+        evaluation=state,
+        input_sha256=input_sha256(split.inputs.cpu().numpy()),
+        clean_logits=clean.logits,
+        adversarial_index=found.index,
+        adversarial=found.inputs.reshape(-1, *split.shape),
+        adversarial_logits=found.logits,
     )
 
 
 def _check_arguments(
     split: Split,
     threat: Threat,
-    attacks: Sequence[Attack],
+    attacks: Sequence[Attack] | None,
     examples: int | None,
     batch_size: int,
     curve_examples: int,
+    processes: int,
 ) -> None:
     if isinstance(split, Dataset):
         raise ValueError("expected a split, got the whole data set; pass data.test")
@@ -382,6 +343,10 @@ def _check_arguments(
             f"{threat!r} has no text form, so its evaluation could not be read back; expected a "
             "plain Linf, L2, L1 or L0. Call the attack itself"
         )
+    if processes < 1:
+        raise ValueError(f"processes is {processes}; expected 1 or more")
+    if attacks is None:
+        return
     if not attacks:
         raise ValueError("attacks is empty; expected at least one, or None for the default")
     for attack in attacks:
@@ -390,11 +355,3 @@ def _check_arguments(
                 f"{attack.name} attacks inside {attack.threat!r}, but the evaluation is for "
                 f"{threat!r}; give both the same threat"
             )
-
-
-def _check_classes(split: Split, classes: int) -> None:
-    if classes < len(split.classes):
-        raise ValueError(
-            f"the model returns {classes} logits, but {split.dataset} has {len(split.classes)} "
-            "classes; expected one logit per class"
-        )

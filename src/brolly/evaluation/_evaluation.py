@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,10 @@ HELD, WRONG = -1, -2
 
 #: Of forward passes while searching: float32, or bfloat16 under autocast.
 Precision = Literal["float32", "bfloat16"]
+
+
+#: Of the checks: none, those that cost little, or all.
+Checked = Literal["", "cheap", "full"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +63,9 @@ class AttackRecord:
     Attributes:
         name: Its name, e.g. `apgd-ce`.
         settings: Its arguments, without the threat.
-        done: How many of the examples, in order, it has dealt with.
-        broke: How many of those it broke that stood before it.
+        done: How many of the examples it need not meet any more.
+        broke: How many it broke that stood before it.
+        refuted: How many of its successes the evaluator did not confirm.
         cost: What it took.
     """
 
@@ -68,6 +73,7 @@ class AttackRecord:
     settings: Mapping[str, Any]
     done: int = 0
     broke: int = 0
+    refuted: int = 0
     cost: Cost = dataclasses.field(default_factory=Cost)
 
 
@@ -102,7 +108,7 @@ class ModelFacts:
 
 @dataclasses.dataclass(frozen=True)
 class DataFacts:
-    """Which examples were attacked; `sha256` is over the whole split."""
+    """Which examples were attacked; `sha256` is over the whole split, `size` of which were."""
 
     name: str
     split: str
@@ -132,9 +138,15 @@ class Evaluation:
         broken_by: Position in `attacks`, or `HELD`, or `WRONG` (on the clean input), `(n,)`.
         distance: Distance of the input that broke them, `(n,)`; NaN where none did, 0 where the
             clean input is wrong.
+        tried: How many of the attacks, from the first, each example has met if it still stands,
+            `(n,)`; -1 where not even the clean input was looked at.
+        queries: Forward passes the attacks spent on each example, `(n,)`.
         proved: Whether the certificate proves that nothing inside the threat breaks them, `(n,)`.
         certificate: Which one, e.g. `interval-bounds`; empty if none fits the model.
+        samples: Forward passes whose mean is the model's answer: 1, or more of a model that draws
+            random numbers.
         checks: What the evaluation found when it tested itself.
+        checked: Which checks were run.
         curve: Robust accuracy at several radii, on the first `curve[0].robust.total` examples.
         curve_attack: The attack behind the curve, in words.
         pictures: Some broken examples.
@@ -156,9 +168,13 @@ class Evaluation:
     adversarial_prediction: np.ndarray
     broken_by: np.ndarray
     distance: np.ndarray
+    tried: np.ndarray
+    queries: np.ndarray
     proved: np.ndarray
     certificate: str = ""
+    samples: int = 1
     checks: tuple[Check, ...] = ()
+    checked: Checked = ""
     curve: tuple[CurvePoint, ...] = ()
     curve_attack: str = ""
     pictures: tuple[Picture, ...] = ()
@@ -204,12 +220,52 @@ class Evaluation:
     def cost(self) -> Cost:
         return sum((attack.cost for attack in self.attacks), Cost())
 
+    def take(self, rows: np.ndarray) -> Evaluation:
+        """Some of the examples, by their place in `index`; costs begin at nothing."""
+        examples = {name: getattr(self, name)[rows] for name in PER_EXAMPLE}
+        fresh = (dataclasses.replace(a, refuted=0, cost=Cost()) for a in self.attacks)
+        return dataclasses.replace(self, **examples, attacks=tuple(fresh)).counted()
+
+    def joined(self, parts: Sequence[Evaluation]) -> Evaluation:
+        """The evaluation with newer verdicts of some of its examples, from `take`; costs add up."""
+        examples = {name: getattr(self, name).copy() for name in PER_EXAMPLE}
+        attacks, warnings = list(self.attacks), dict.fromkeys(self.warnings)
+        for part in parts:
+            rows = np.searchsorted(self.index, part.index)
+            for name, values in examples.items():
+                values[rows] = getattr(part, name)
+            attacks = [
+                dataclasses.replace(a, refuted=a.refuted + b.refuted, cost=a.cost + b.cost)
+                for a, b in zip(attacks, part.attacks, strict=True)
+            ]
+            warnings |= dict.fromkeys(part.warnings)
+        return dataclasses.replace(
+            self, **examples, attacks=tuple(attacks), warnings=tuple(warnings)
+        ).counted()
+
+    def counted(self) -> Evaluation:
+        """With the counts of its attacks as the verdicts say."""
+        standing = self.broken_by == HELD
+        attacks = (
+            dataclasses.replace(
+                attack,
+                done=len(self.index) - int((standing & (self.tried <= number)).sum()),
+                broke=int((self.broken_by == number).sum()),
+            )
+            for number, attack in enumerate(self.attacks)
+        )
+        return dataclasses.replace(self, attacks=tuple(attacks))
+
     def verdict(self) -> str:
         """The result in one sentence."""
         low, high = self.robust.interval
         certainty = "" if self.complete else "so far, "
         strongest = max(self.attacks, key=lambda attack: attack.broke, default=None)
         by = f"; {strongest.name} broke the most" if strongest and strongest.broke else ""
+        by += (
+            f"; {self.certified.rate:.1%} proved by {self.certificate}" if self.certificate else ""
+        )
+        by += f"; {self.trust[0]}" if self.checks else ""
         return (
             f"{self.model.name} on {self.data.name}/{self.data.split}: {certainty}"
             f"{self.robust.rate:.1%} robust [{low:.1%}, {high:.1%}] against {self.threat}, "
@@ -233,6 +289,11 @@ class Evaluation:
         table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
                  for row in rows]  # fmt: skip
         notes = [f"warning: {warning}" for warning in self.warnings]
+        notes += [
+            f"check {check.status}: {check.name}: {check.verdict} See {check.page}"
+            for check in self.checks
+            if check.status in ("warn", "fail")
+        ]
         return "\n".join([self.verdict(), *table, *notes])
 
     def save(self, path: str | Path) -> None:
@@ -275,7 +336,9 @@ class Evaluation:
             "robust": _count_json(self.robust),
             "certified": _count_json(self.certified),
             "certificate": self.certificate,
+            "samples": self.samples,
             "trust": list(self.trust),
+            "checked": self.checked,
             "checks": [dataclasses.asdict(check) for check in self.checks],
             "model": dataclasses.asdict(self.model),
             "data": dataclasses.asdict(self.data),
@@ -291,6 +354,8 @@ class Evaluation:
                 "adversarial_prediction": self.adversarial_prediction.tolist(),
                 "broken_by": self.broken_by.tolist(),
                 "distance": distance,
+                "tried": self.tried.tolist(),
+                "queries": self.queries.tolist(),
                 "proved": self.proved.tolist(),
             },
             "pictures": [_picture_json(picture) for picture in self.pictures],
@@ -311,8 +376,12 @@ class Evaluation:
             ),
             **{name: np.array(examples[name], dtype=np.int64) for name in _INTEGERS},
             distance=np.array(distance, dtype=np.float64),
+            tried=np.array(examples.get("tried", _tried(value)), dtype=np.int64),
+            queries=np.array(examples.get("queries", [0] * len(distance)), dtype=np.int64),
             proved=np.array(examples.get("proved", [False] * len(distance)), dtype=bool),
             certificate=value.get("certificate", ""),
+            samples=value.get("samples", 1),
+            checked=value.get("checked", ""),
             checks=tuple(
                 Check(**{**check, "examples": tuple(check["examples"])})
                 for check in value.get("checks", [])
@@ -333,9 +402,18 @@ _INTEGERS: tuple[
 ] = ("index", "label", "clean_prediction", "adversarial_prediction", "broken_by")
 
 
+PER_EXAMPLE = (*_INTEGERS, "distance", "tried", "queries", "proved")
+
+
+def _tried(value: Mapping[str, Any]) -> list[int]:
+    """What a file of schema 1 says in another way: attacks dealt with the examples in order."""
+    count = len(value["examples"]["index"])
+    return [sum(row < attack["done"] for attack in value["attacks"]) for row in range(count)]
+
+
 def _check_counts(evaluation: Evaluation, value: Mapping[str, Any]) -> None:
     """Raises ValueError where counts in the file are not those of the verdicts in it."""
-    if len({len(getattr(evaluation, name)) for name in (*_INTEGERS, "distance", "proved")}) > 1:
+    if len({len(getattr(evaluation, name)) for name in PER_EXAMPLE}) > 1:
         raise ValueError("the lists under examples differ in length")
     written = [value["clean"]["hits"], value["robust"]["hits"]]
     written += [value["certified"]["hits"]] if "certified" in value else []

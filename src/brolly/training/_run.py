@@ -32,6 +32,7 @@ class RunFolder:
     state.pt            everything needed to go on, after the last epoch done
     model.safetensors   the weights of the best epoch; there once training has ended
     evaluation/*.json   results
+    evidence/*.h5       what anyone can check them by
     report.html         the page
     ```
     """
@@ -44,6 +45,7 @@ class RunFolder:
         self.state = self.path / "state.pt"
         self.model = self.path / "model.safetensors"
         self.evaluations = self.path / "evaluation"
+        self.evidence = self.path / "evidence"
         self.report = self.path / "report.html"
 
     @property
