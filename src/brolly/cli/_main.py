@@ -56,7 +56,19 @@ def _app() -> App:
         version=_version,
         suppress_keyboard_interrupt=False,
     )
-    for command in (demo, train, evaluate, measure, transfer, report, study, verify, check, doctor, attacks):
+    for command in (
+        demo,
+        train,
+        evaluate,
+        measure,
+        transfer,
+        report,
+        study,
+        verify,
+        check,
+        doctor,
+        attacks,
+    ):
         app.command(command)
     return app
 

@@ -12,13 +12,16 @@ from ._classes import ClassMeasures
 from ._corruption_errors import CorruptionTable
 from ._detection import AdversarialDetection, OutOfDistribution
 from ._evaluation import Count, DataFacts, ModelFacts
+from ._measures_table import measures_table
 from ._records import load_record, save_record
 from ._selective import Selective
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Measures:
     """Calibration, detection, selective prediction, classes and corruptions of one model.
+
+    Its `repr` is a table; `save` and `load` keep it as JSON with a schema version.
 
     Inputs whose logits are not finite count as wrong in every accuracy; measures of confidence
     leave them out, and `warnings` says how many there were.
@@ -69,6 +72,9 @@ class Measures:
     environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     created: str = ""
     seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        return measures_table(self)
 
     def save(self, path: str | Path) -> None:
         """Writes it as JSON, whole or not at all."""

@@ -109,7 +109,8 @@ def corrupt(
     Example:
         >>> import torch
         >>> from brolly.data import corrupt
-        >>> float(corrupt(torch.full((1, 1, 8, 8), 0.5), "brightness", 5).mean().round(decimals=4))
+        >>> bright = corrupt(torch.full((1, 1, 8, 8), 0.5), "brightness", 5)
+        >>> round(float(bright.mean()), 4)
         0.8
     """
     if kind not in CORRUPTIONS:
