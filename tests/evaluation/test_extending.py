@@ -86,6 +86,19 @@ def test_a_success_counts_at_every_larger_eps(problem, tmp_path: Path) -> None:
                  reuse=[proof], checks="")  # fmt: skip
 
 
+def test_evidence_is_shown_to_further_examples_too(problem, comparable, tmp_path: Path) -> None:
+    proof, file = tmp_path / "small.h5", tmp_path / "large.json"
+    run(problem, Linf(0.03), evidence=proof)
+    run(problem, Linf(0.08), reuse=[proof], save_to=file, examples=20)
+    more = run(problem, Linf(0.08), reuse=[proof], save_to=file)
+    whole = run(problem, Linf(0.08), reuse=[proof])
+    assert comparable(more)["examples"] == comparable(whole)["examples"]
+    # Without the file, the attacks alone deal with them.
+    run(problem, Linf(0.08), reuse=[proof], save_to=tmp_path / "other.json", examples=20)
+    without = run(problem, Linf(0.08), save_to=tmp_path / "other.json")
+    assert np.array_equal(without.status, whole.status)
+
+
 def test_it_goes_on_with_evidence_shown_again(problem, comparable, tmp_path: Path) -> None:
     proof, file = tmp_path / "small.h5", tmp_path / "large.json"
     run(problem, Linf(0.03), evidence=proof)

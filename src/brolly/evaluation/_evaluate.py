@@ -131,7 +131,7 @@ def evaluate(
     _check_arguments(split, threat, plan, examples, batch_size, curve_examples, processes)
     device = pick_device(device)
     model = model.to(device)
-    saved = _load(save_to)
+    saved, files = _load(save_to), [Path(file) for file in reuse]
     count = max(examples or len(split), 0 if saved is None else len(saved.index))
     part = split.first(min(count, len(split)))
     guarded = Guarded(model)
@@ -149,6 +149,8 @@ def evaluate(
         state = go_on(saved, state, Path(str(save_to)))
         if _ended(state, curve_examples, checks):
             return state
+    else:
+        state = work.with_evidence(state, files)
     rank, world = ranks()
 
     def show(state: Evaluation) -> Evaluation:
@@ -165,9 +167,7 @@ def evaluate(
         state = recover(restore(state, findings, proof), findings)
         together()
         state = work.look_at_clean(state, findings)
-        if saved is None:
-            state = work.show_again(state, findings, [Path(file) for file in reuse])
-        state = keep(state)
+        state = keep(work.show_again(state, findings, files))
         if world > 1:
             state = keep(among_ranks(work, state, findings))
         elif processes > 1:

@@ -101,35 +101,42 @@ class Work:
             )
         )
 
+    def with_evidence(self, state: Evaluation, files: Sequence[Path]) -> Evaluation:
+        """A record for each file of evidence, before those of the attacks."""
+        records = (
+            AttackRecord(
+                f"{SHOWN_AGAIN}{_matching(Evidence.load(file), state, file)}",
+                {"sha256": file_sha256(file)},
+            )
+            for file in files
+        )
+        return dataclasses.replace(state, attacks=(*records, *state.attacks))
+
     def show_again(
         self, state: Evaluation, findings: Findings, files: Sequence[Path]
     ) -> Evaluation:
-        """Shows the judge what broke the model at smaller eps; each file counts as an attack."""
-        records = tuple(
-            AttackRecord(f"{SHOWN_AGAIN}{_matching(Evidence.load(file), state, file)}",
-                         {"sha256": file_sha256(file)})
-            for file in files
-        )  # fmt: skip
-        state = dataclasses.replace(state, attacks=(*records, *state.attacks))
-        for number, file in enumerate(files):
-            evidence = Evidence.load(file)
-            standing = state.broken_by[: len(state.index)] == HELD
-            known = np.isin(evidence.adversarial_index, state.index[standing])
-            rows = torch.from_numpy(evidence.adversarial_index[known])
-            tried = np.where(standing, number + 1, state.tried)
-            for part, inputs in zip(
-                rows.split(self.batch_size),
-                torch.from_numpy(evidence.adversarial[known]).split(self.batch_size),
-                strict=True,
-            ):
-                state = self._judge(state, findings, number, part, inputs.to(self.device))
-            state = dataclasses.replace(state, tried=tried).counted()
+        """Shows the judge what broke the model at smaller eps, where it has not seen it yet."""
+        by_hash = {file_sha256(file): file for file in files}
+        for number in range(_shown(state)):
+            waiting = (state.broken_by == HELD) & (state.tried == number)
+            file = by_hash.get(state.attacks[number].settings["sha256"])
+            if file is not None and waiting.any():
+                evidence = Evidence.load(file)
+                known = np.isin(evidence.adversarial_index, state.index[waiting])
+                rows = torch.from_numpy(evidence.adversarial_index[known])
+                inputs = torch.from_numpy(evidence.adversarial[known])
+                for at in torch.arange(len(rows)).split(self.batch_size):
+                    found = inputs[at].to(self.device)
+                    state = self._judge(state, findings, number, rows[at], found)
+            state = dataclasses.replace(
+                state, tried=np.where(waiting, number + 1, state.tried)
+            ).counted()
         return state
 
     def attack(self, state: Evaluation, findings: Findings, keep: Keep) -> Evaluation:
         """Every attack meets the examples of `state` that still stand."""
         self.guarded.classes = self.twin.classes = findings.of("clean")[0].logits.shape[1]
-        shown = sum(record.name.startswith(SHOWN_AGAIN) for record in state.attacks)
+        shown = _shown(state)
         for number in range(shown, shown + len(self.attacks)):
             while True:
                 waiting = (state.broken_by == HELD) & (state.tried == number)
@@ -234,6 +241,10 @@ def twin_of(model: nn.Module) -> nn.Module:
         return fold_batchnorm(model)
     except Exception:  # the user's module may refuse a copy in any way
         return model
+
+
+def _shown(state: Evaluation) -> int:
+    return sum(record.name.startswith(SHOWN_AGAIN) for record in state.attacks)
 
 
 def _found(rows: Tensor, inputs: Tensor, logits: Tensor) -> Found:
