@@ -110,3 +110,10 @@ def test_what_fooled_first_is_kept() -> None:
     assert result.x[:, 0].tolist() == pytest.approx([0.55, 0.09, 0.8])
     assert math.isclose(result.distance[0].item(), 0.05, abs_tol=1e-9)
     assert result.cost.forwards == 7 * 3
+
+
+def test_a_model_of_the_sum_of_its_input() -> None:
+    """Its gradient is one number, which autograd gives as an expanded tensor."""
+    model = Function(lambda x: torch.stack([x.sum(1), 1.05 - x.sum(1)], dim=1))
+    result = PGD(Linf(0.1), steps=2)(model, torch.tensor([[0.3, 0.3]]), torch.tensor([0]))
+    assert result.success.tolist() == [True]

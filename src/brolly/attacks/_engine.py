@@ -325,7 +325,7 @@ def input_gradient(loss: Tensor, x: Tensor, keep_graph: bool = False) -> Tensor:
         raise ValueError(
             "the model's output does not depend on its input; expected logits computed from it"
         )
-    return gradient.nan_to_num_(nan=0.0)
+    return gradient.nan_to_num(nan=0.0)  # not in place: it may be one value, expanded
 
 
 def goal_reached(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
