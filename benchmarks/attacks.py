@@ -44,7 +44,7 @@ from brolly import (
 )
 from brolly.data import Split
 from brolly.evaluation import Judge
-from brolly.models import fold_batchnorm
+from brolly.evaluation._work import twin_of
 from brolly.recipes import load_run
 from brolly.threats import Threat
 
@@ -256,7 +256,7 @@ def run_overhead(model: nn.Module, split: Split, threat: Threat, precision: str)
     """Wall time over the bare time of the forward and backward passes that were done."""
     x, y = tensors(split)
     x, y = x[:256], y[:256]
-    twin = fold_batchnorm(model)
+    twin = twin_of(model, x[:8])
     low = precision == "bfloat16"
 
     def forward(inputs: Tensor) -> Tensor:

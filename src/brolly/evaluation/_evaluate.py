@@ -34,7 +34,7 @@ from ._shards import (
     recover,
     together,
 )
-from ._work import Work, twin_of
+from ._work import Work, twin_of, with_evidence
 
 _PICTURES = 12
 
@@ -137,10 +137,6 @@ def evaluate(
     guarded = Guarded(model)
     samples = _samples(guarded, part, batch_size, device, seed) if saved is None else saved.samples
     plan = _for_samples(plan, threat, samples)
-    work = Work(
-        model, guarded, Guarded(twin_of(model)), part, threat, plan, certificate, seed,
-        batch_size, precision, device, samples,
-    )  # fmt: skip
     state = begin(
         model, split, len(part), threat, plan, seed, precision, samples,
         name or type(model).__name__, command,
@@ -150,7 +146,12 @@ def evaluate(
         if _ended(state, curve_examples, checks):
             return state
     else:
-        state = work.with_evidence(state, files)
+        state = with_evidence(state, files)
+    first = part.scaled(part.inputs[:8]).to(device)
+    work = Work(
+        model, guarded, Guarded(twin_of(model, first)), part, threat, plan, certificate, seed,
+        batch_size, precision, device, samples,
+    )  # fmt: skip
     rank, world = ranks()
 
     def show(state: Evaluation) -> Evaluation:
