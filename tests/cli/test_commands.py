@@ -43,7 +43,7 @@ def test_train_evaluate_report_doctor(brolly, tiny, here) -> None:
     assert (code, err) == (0, "")
     (file,) = results(run)
     result = Evaluation.load(file)
-    assert file.name == "linf-0.15-n20.json"
+    assert file.name == "linf-0.15.json"
     assert result.complete
     lines = out.splitlines()
     assert [line.split()[0] for line in lines[:2]] == ["apgd-ce", "apgd-t"]
@@ -51,8 +51,14 @@ def test_train_evaluate_report_doctor(brolly, tiny, here) -> None:
     assert lines[2] == result.verdict()
     assert lines[2].startswith("digits-robust on digits/test: ")
     assert lines[3] == f"Report: {run / 'report.html'}"
-    assert lines[4] == f"Repeat: brolly evaluate {run} --examples 20"
-    assert result.command == lines[4].removeprefix("Repeat: ")
+    proof = run / "evidence" / "linf-0.15.h5"
+    assert lines[4] == f"Evidence: {proof}"
+    assert lines[5] == f"Verify: brolly verify {proof} --model {run}"
+    assert lines[6] == f"Repeat: brolly evaluate {run} --examples 20"
+    assert result.command == lines[6].removeprefix("Repeat: ")
+    code, out, err = brolly(*shlex.split(lines[5].removeprefix("Verify: brolly ")))
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1] == result.verdict()
     assert result.verdict().split(" robust")[0].split()[-1] in (run / "report.html").read_text()
 
     (run / "report.html").unlink()
@@ -88,11 +94,11 @@ def test_evaluating_again_returns_the_same_at_once(brolly, finished: Path, monke
 
 def test_each_question_has_a_file_of_its_own(brolly, quick, finished: Path) -> None:
     questions = {
-        "linf-0.15-n3.json": [],
-        "linf-0.0313725-n3.json": ["--threat", "linf:8/255"],
-        "l2-0.5-n3.json": ["--threat", "l2:0.5"],
-        "linf-0.15-n3-seed4.json": ["--seed", "4"],
-        "linf-0.15-n3-bfloat16.json": ["--precision", "bfloat16"],
+        "linf-0.15.json": [],
+        "linf-0.0313725.json": ["--threat", "linf:8/255"],
+        "l2-0.5.json": ["--threat", "l2:0.5"],
+        "linf-0.15-seed4.json": ["--seed", "4"],
+        "linf-0.15-bfloat16.json": ["--precision", "bfloat16"],
     }
     for arguments in questions.values():
         code, out, _ = brolly("evaluate", finished, "--examples", "3", *arguments)
@@ -100,9 +106,9 @@ def test_each_question_has_a_file_of_its_own(brolly, quick, finished: Path) -> N
         again = out.splitlines()[-1].removeprefix("Repeat: brolly ")
         assert brolly(*shlex.split(again)).out.splitlines()[-1] == f"Repeat: brolly {again}"
     assert {file.name for file in results(finished)} == set(questions)
-    low = Evaluation.load(finished / "evaluation" / "linf-0.15-n3-bfloat16.json")
+    low = Evaluation.load(finished / "evaluation" / "linf-0.15-bfloat16.json")
     assert (low.precision, low.seed) == ("bfloat16", 0)
-    assert Evaluation.load(finished / "evaluation" / "linf-0.15-n3-seed4.json").seed == 4
+    assert Evaluation.load(finished / "evaluation" / "linf-0.15-seed4.json").seed == 4
 
 
 def test_the_batch_size_changes_nothing(brolly, finished: Path) -> None:
@@ -204,7 +210,7 @@ def test_attacks_by_name(brolly, finished: Path) -> None:
     code, out, err = brolly("evaluate", finished, "--examples", "5", "--attack", "fab,quick")
     assert (code, err) == (0, "")
     (file,) = results(finished)
-    assert file.name == "linf-0.15-fab+quick-n5.json"
+    assert file.name == "linf-0.15-fab+quick.json"
     assert [attack.name for attack in Evaluation.load(file).attacks] == ["fab", "apgd-ce", "apgd-t"]
     again = out.splitlines()[-1].removeprefix("Repeat: brolly ")
     assert "--attack fab,quick --examples 5" in again

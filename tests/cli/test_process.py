@@ -37,7 +37,7 @@ def comparable(file: Path) -> dict:
 def test_an_interrupted_evaluation_says_how_to_go_on_and_does(finished: Path, brolly) -> None:
     twin = shutil.copytree(finished, "twin/" + str(finished))
     words = ["evaluate", finished, "--examples", "80", "--batch-size", "2"]
-    file = finished / "evaluation" / "linf-0.15-n80.json"
+    file = finished / "evaluation" / "linf-0.15.json"
     process = start(*words)
     deadline = time.monotonic() + 60
     while not file.is_file():

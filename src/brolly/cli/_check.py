@@ -47,7 +47,7 @@ def check(
     least = {"clean": min_clean, "robust": min_robust, "certified": min_certified}
     for name, value in least.items():
         if value is not None and not 0 <= value <= 1:
-            raise ValueError(f"--min-{name} is {value}; expected a part such as 0.85")
+            raise ValueError(f"--min-{name} is {value:g}; expected a part such as 0.85")
     evaluations = _chosen(run, read_run(run).evaluations, threat)
     outcomes = [
         outcome for evaluation in evaluations for outcome in _outcomes(evaluation, least, trusted)

@@ -85,14 +85,14 @@ def evaluate(
     page = write_report(run / "report.html", [read_run(run)])
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    for check in result.checks:
-        if check.status in ("warn", "fail"):
-            print(f"check {check.status}: {check.name}: {check.verdict}", file=sys.stderr)
+    for finding in result.checks:
+        if finding.status in ("warn", "fail"):
+            print(f"check {finding.status}: {finding.name}: {finding.verdict}", file=sys.stderr)
     print(result.verdict())
     stem = _stem(result.threat, attack, seed, precision)
     proof = RunFolder(run).evidence / f"{stem}.h5"
-    print(f"Report: {page}\nEvidence: {proof}\nRepeat: {again}")
-    print(f"Verify: {command('verify', str(proof), '--model', str(run), data_dir=data_dir)}")
+    check = command("verify", str(proof), "--model", str(run), data_dir=data_dir)
+    print(f"Report: {page}\nEvidence: {proof}\nVerify: {check}\nRepeat: {again}")
     return 0
 
 
