@@ -120,9 +120,7 @@ def _logits(logits: Tensor) -> Finding:
 
 
 def _determinism(model: nn.Module, x: Tensor, logits: Tensor) -> Finding:
-    with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
-        torch.manual_seed(1)
-        again = Judge(model).logits(x)
+    again = Judge(model, seed=1).logits(x)
     difference = float((again - logits).abs().nan_to_num().max())
     if difference == 0:
         return Finding("determinism", "pass", "two forward passes agree to the bit")
