@@ -2,148 +2,25 @@
 
 import dataclasses
 import itertools
-import json
 import re
-from html.parser import HTMLParser
-from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
-import yaml
-
-from brolly.attacks import Cost
-from brolly.evaluation import (
-    HELD,
-    WRONG,
-    AttackRecord,
-    Count,
-    CurvePoint,
-    DataFacts,
-    Evaluation,
-    ModelFacts,
-    Picture,
+from report.samples import (
+    HOSTILE,
+    N,
+    Tags,
+    make_evaluation,
+    make_metrics,
+    make_run,
+    render,
+    save_run,
 )
-from brolly.report import RunResults, read_run, write_report
-from brolly.threats import L2, Linf, Threat
 
-HOSTILE = "<script>alert(1)</script>"
-N = 40
-
-
-def make_evaluation(
-    threat: Threat | None = None,
-    shape: tuple[int, ...] = (1, 8, 8),
-    classes: tuple[str, ...] = tuple("0123456789"),
-    **changes,
-) -> Evaluation:
-    """36 of 40 right; two attacks break 8 and 3 of them, 25 hold."""
-    threat = threat or Linf(0.1)
-    broken_by = np.array([WRONG] * 4 + [0] * 8 + [1] * 3 + [HELD] * 25)
-    label = np.arange(N) % len(classes)
-    clean_prediction = np.where(broken_by == WRONG, (label + 1) % len(classes), label)
-    fooled = np.where(broken_by >= 0, (label + 2) % len(classes), clean_prediction)
-    clean = np.random.default_rng(0).random((12, *shape), dtype=np.float32)
-    evaluation = Evaluation(
-        threat=threat,
-        model=ModelFacts("SmallCNN", "c0ffee" * 10, 93322),
-        data=DataFacts("digits", "test", "facade" * 10, 360, classes),
-        seed=7,
-        attacks=(
-            AttackRecord("apgd-ce", {"steps": 50}, N, 8, Cost(1800, 1800, 2.5)),
-            AttackRecord("apgd-dlr", {"steps": 50}, N, 3, Cost(1400, 1400, 1.5)),
-        ),
-        index=np.arange(N),
-        label=label,
-        clean_prediction=clean_prediction,
-        adversarial_prediction=fooled,
-        broken_by=broken_by,
-        distance=np.where(broken_by >= 0, threat.eps, np.nan),
-        tried=np.where(broken_by == HELD, 2, 0),
-        queries=np.where(broken_by == WRONG, 0, 90),
-        proved=broken_by == HELD,
-        certificate="interval-bounds",
-        curve=tuple(CurvePoint(threat.eps * k / 4, Count(36 - 5 * k, N)) for k in range(1, 8)),
-        curve_attack="apgd-ce, 20 steps",
-        pictures=tuple(
-            Picture(i, int(label[4 + i % 8]), 1, 2, x, np.clip(x + 0.1, 0, 1).astype("f4"))
-            for i, x in enumerate(clean)
-        ),
-        complete=True,
-        command="brolly evaluate runs/digits --seed 7",
-        environment={"torch": "2.13.0", "device": {"name": "cpu", "threads": 2}},
-        created="2025-11-21T03:30:00+00:00",
-    )
-    return dataclasses.replace(evaluation, **changes)
-
-
-def make_metrics(epochs: int = 6, *, robust: bool = True) -> list[dict]:
-    return [
-        {
-            "epoch": epoch,
-            "seconds": 20.5 * epoch,
-            "learning_rate": 0.1 / epoch,
-            "train_loss": 1 / epoch,
-            "train_clean": 0.9 - 0.3 / epoch,
-            "train_robust": 0.7 - 0.3 / epoch if robust else None,
-            "validation_clean": 0.85 - 0.3 / epoch,
-            "validation_robust": 0.6 - 0.3 / epoch if robust else None,
-            "validation_single_step": None,
-            "best": epoch < 6,
-            "note": "catastrophic overfitting; went back to epoch 5" if epoch == 6 else None,
-        }
-        for epoch in range(1, epochs + 1)
-    ]
-
-
-def make_run(name: str = "digits-trades", **changes) -> RunResults:
-    run = RunResults(
-        name=name,
-        recipe={"name": name, "threat": "linf:0.1", "objective": {"name": "trades", "beta": 6}},
-        metrics=make_metrics(),
-        evaluations=[make_evaluation()],
-        environment={"python": "3.11.9"},
-    )
-    return dataclasses.replace(run, **changes)
-
-
-def save_run(folder: Path, run: RunResults) -> Path:
-    folder.mkdir()
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(run.recipe, sort_keys=False))
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in run.metrics))
-    (folder / "environment.json").write_text(json.dumps(run.environment))
-    for number, evaluation in enumerate(run.evaluations):
-        evaluation.save(folder / "evaluation" / f"{number}.json")
-    return folder
-
-
-def render(folder: Path, *runs: RunResults) -> str:
-    page = write_report(folder / "report.html", runs).read_text(encoding="utf-8")
-    return page.replace("\N{NO-BREAK SPACE}", " ")
-
-
-class Tags(HTMLParser):
-    """Collects the tags of a page and checks that they nest."""
-
-    VOID = frozenset({"meta", "img", "br", "line"})
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.feed(page)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.found.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
+from brolly.evaluation import HELD, WRONG, Count, ModelFacts
+from brolly.report import read_run, write_report
+from brolly.threats import L2, Linf
 
 
 def test_page_holds_the_numbers(tmp_path):
@@ -166,7 +43,7 @@ def test_page_is_self_contained_and_well_formed(tmp_path):
     page = render(tmp_path, make_run("a"), make_run("b"))
     tags = Tags(page).found
     assert "://" not in page
-    assert "script" not in {tag for tag, _ in tags}
+    assert [tag for tag, _ in tags].count("script") == 1
     for _, attributes in tags:
         for name in ("src", "href"):
             assert (attributes.get(name) or "#").startswith(("#", "data:image/png;base64,"))
@@ -182,7 +59,7 @@ def test_page_is_accessible(tmp_path):
     assert ("meta", {"name": "color-scheme", "content": "light dark"}) in tags
     assert all(attributes.get("alt") for tag, attributes in tags if tag == "img")
     charts = [attributes for tag, attributes in tags if attributes.get("role") == "img"]
-    assert len(charts) == 3
+    assert len([chart for chart in charts if "viewbox" in chart]) == 5
     assert all(attributes["aria-label"] for attributes in charts)
     levels = [int(tag[1]) for tag, _ in tags if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
@@ -209,7 +86,7 @@ def test_hostile_names_are_escaped(tmp_path):
     runs = [make_run(f'"{HOSTILE}$', evaluations=[evaluation], metrics=metrics) for _ in "ab"]
     page = render(tmp_path, *runs)
     assert "&lt;script&gt;alert(1)" in page
-    assert "<script" not in page
+    assert page.count("<script") == 1
     Tags(page)
 
 
@@ -235,7 +112,7 @@ def test_page_survives_saving(tmp_path):
     assert render(tmp_path, dataclasses.replace(again, folder="")) == render(tmp_path, run)
 
 
-def test_two_runs_of_colour_images_stay_under_3_mb(tmp_path):
+def test_two_runs_of_colour_images_stay_small(tmp_path):
     evaluation = make_evaluation(shape=(3, 224, 224))
     page = render(tmp_path, *[make_run(name, evaluations=[evaluation]) for name in "ab"])
     assert len(page) < 3_000_000
@@ -304,7 +181,7 @@ def test_bare_evaluation(tmp_path):
 
 
 def test_no_examples_at_all(tmp_path):
-    names = ("index", "label", "clean_prediction", "adversarial_prediction", "broken_by")
+    names = ("index", "label", "clean_prediction", "adversarial_prediction", "broken_by", "proved")
     empty = {name: np.zeros(0, dtype=np.int64) for name in names}
     nothing = make_evaluation(**empty, distance=np.zeros(0), curve=(), pictures=(), attacks=())
     page = render(tmp_path, make_run(evaluations=[nothing]))

@@ -3,28 +3,57 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ..report import RunResults
 
 
-def report(*runs: Path, output: Path | None = None) -> int:
-    """Write one HTML page about a run, or about several side by side.
+def report(
+    *runs: Path,
+    format: Literal["html", "json", "md", "robustbench", "hf-card"] = "html",
+    output: Path | None = None,
+    data_dir: Path | None = None,
+) -> int:
+    """Write a report about a run, or about several side by side.
 
     Parameters
     ----------
     runs
         Run folders that `brolly train` made.
+    format
+        html: the page. json, md: its numbers, for machines and as Markdown. robustbench: an entry
+        for that leaderboard. hf-card: a model card for the Hugging Face hub.
     output
-        The page; report.html in the run's folder, or in the current one for several runs.
+        The file; report.html (report.json, report.md, robustbench.json, README.md) in the run's
+        folder, or in the current one for several runs.
+    data_dir
+        First folder to search for data, whose clean inputs stand beside what broke them; then
+        $BROLLY_DATA and the cache. Without the data the page shows the pictures that were kept.
     """
     if not runs:
         raise ValueError(
             "no run given; write for example brolly report runs/digits-robust-1a2b3c4d"
         )
-    from ..report import read_run, write_report
+    from ..report import FILES, write_report
+
+    if output is None:
+        output = (runs[0] if len(runs) == 1 else Path()) / FILES[format]
+    print(write_report(output, [_read(run, data_dir) for run in runs], format))
+    return 0
+
+
+def _read(run: Path, data_dir: Path | None) -> RunResults:
+    from ..recipes import Recipe, build_data
+    from ..report import read_run
     from ..training import RunFolder
 
-    for run in runs:
-        RunFolder(run).check()
-    if output is None:
-        output = runs[0] / "report.html" if len(runs) == 1 else Path("report.html")
-    print(write_report(output, [read_run(run) for run in runs]))
-    return 0
+    folder = RunFolder(run)
+    folder.check()
+    if not any(folder.evidence.glob("*.h5")):
+        return read_run(run)
+    try:
+        split = build_data(Recipe.load(folder.recipe), data_dir).test
+    except ValueError:  # the data is not on this machine; a report needs none
+        split = None
+    return read_run(run, split)

@@ -23,7 +23,7 @@ from ._judge import Judge
 
 STEPS = (1, 2, 5, 10, 20, 50, 100)
 RESTARTS, STEPS_OF_RESTARTS = 5, 20
-QUERIES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+QUERIES = (1, 3, 10, 30, 100, 300)
 _STEPS_TO_NEAREST = 100
 _MULTIPLES = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9,
               1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0)  # fmt: skip
@@ -179,15 +179,17 @@ class Probe:
             distance[row] = 0.0
         return MinimalDistances(f"fmn, {_STEPS_TO_NEAREST} steps", tuple(distance))
 
-    def certified(self, certificate: Certificate) -> CertifiedCurve | None:
-        """What is proved at rising radii; None where the certificate does not fit."""
+    def certified(self, model: nn.Module, certificate: Certificate | None) -> CertifiedCurve | None:
+        """What is proved of the bare model at rising radii; None where no certificate fits."""
+        if certificate is None:
+            return None
         proved = self.right.clone()
         points = [CurvePoint(0.0, self._count(proved))]
         for eps in self._radii():
             for rows in self._batches(proved):
                 try:
                     proved[rows] = certificate.proves(
-                        self.model, self.x[rows], self.y[rows], self.threat.with_eps(eps)
+                        model, self.x[rows], self.y[rows], self.threat.with_eps(eps)
                     )
                 except Unsupported:
                     return None

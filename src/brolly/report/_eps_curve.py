@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from ..evaluation import WRONG, Count, Evaluation
+from ..evaluation import WRONG, Count, Evaluation, Study
 from . import _words
 from ._svg import inline_svg, paint
 
@@ -25,13 +25,20 @@ class Look:
     marker: str = "o"
 
 
+#: Lines of single attacks, which are drawn where there is room for them.
+_OF_ATTACKS = (("run-2", "--"), ("run-3", "-."), ("run-4", ":"), ("run-5", "--"), ("run-6", "-."))
+_NEAREST = Look("run-1", "-.", "")
+_CERTIFIED = Look("proved", "-", "")
+
+
 @dataclasses.dataclass(frozen=True)
 class CurveFigure:
-    """A drawn curve and what it says."""
+    """A drawn curve and what it says; `lines` are what a legend has to name."""
 
     svg: Markup
     findings: tuple[str, ...]
     notes: tuple[str, ...]
+    lines: tuple[tuple[Look, str], ...]
 
 
 def curve_of(evaluation: Evaluation) -> list[tuple[float, Count]]:
@@ -47,16 +54,28 @@ def curve_of(evaluation: Evaluation) -> list[tuple[float, Count]]:
 
 
 def curve_figure(
-    key: str, evaluations: Sequence[Evaluation], looks: Sequence[Look], labels: Sequence[str]
+    key: str,
+    evaluations: Sequence[Evaluation],
+    looks: Sequence[Look],
+    labels: Sequence[str],
+    studies: Sequence[Study | None],
 ) -> CurveFigure:
-    """Draws the curves of evaluations against threats of one norm on one axis."""
+    """Draws the curves of evaluations against threats of one norm on one axis.
+
+    With one evaluation there is room for what single attacks reach, too. Certified accuracy is
+    drawn of every one, where there is a study of the same model.
+    """
+    alone = len(evaluations) == 1
     findings = tuple(
-        _finding(evaluation, label if len(labels) > 1 else "")
+        _finding(evaluation, "" if alone else label)
         for evaluation, label in zip(evaluations, labels, strict=True)
     )
+    extra = _extra_lines(evaluations, looks, labels, studies)
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
+        for line in extra:
+            _draw_line(axes, line)
         for evaluation, look in zip(evaluations, looks, strict=True):
             _draw_curve(axes, evaluation, look)
         _mark_radii(axes, {evaluation.threat.eps for evaluation in evaluations})
@@ -64,12 +83,100 @@ def curve_figure(
         axes.set_xlabel(f"ε ({_words.norm(evaluations[0].threat)}, input units)")
         axes.set_ylabel("Accuracy")
         axes.set_ylim(0, 1.02)
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, _reach(evaluations, extra))
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
 
     svg = inline_svg(key, " ".join(findings), (4.4, 2.9), draw)
-    return CurveFigure(svg, findings, _notes(evaluations))
+    lines = [(line.look, line.name) for line in extra]
+    own = [] if alone and not lines else [
+        (look, "worst case of all attacks" if alone else label)
+        for look, label in zip(looks, labels, strict=True)
+    ]  # fmt: skip
+    return CurveFigure(svg, findings, _notes(evaluations, studies), (*own, *lines))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Line:
+    """A curve beside the worst case: radii and counts."""
+
+    name: str
+    look: Look
+    points: tuple[tuple[float, Count], ...]
+
+
+def _extra_lines(
+    evaluations: Sequence[Evaluation],
+    looks: Sequence[Look],
+    labels: Sequence[str],
+    studies: Sequence[Study | None],
+) -> list[_Line]:
+    alone = len(evaluations) == 1
+    lines: list[_Line] = []
+    if alone:
+        lines += _by_attack(evaluations[0])
+    for look, label, study in zip(looks, labels, studies, strict=True):
+        if study is None:
+            continue
+        if alone:
+            lines.append(_by_nearest(study))
+        if study.certified is not None:
+            points = tuple((point.eps, point.robust) for point in study.certified.points)
+            name = f"certified ({study.certified.certificate})"
+            shown = _CERTIFIED if alone else dataclasses.replace(look, dash=":", marker="")
+            lines.append(_Line(name if alone else f"{label}, {name}", shown, points))
+    return lines
+
+
+def _by_attack(evaluation: Evaluation) -> list[_Line]:
+    """What is left after each attack, by the distances of what it found, up to the radius."""
+    if len(evaluation.attacks) < 2 or not evaluation.complete:
+        return []
+    total, eps = len(evaluation.index), evaluation.threat.eps
+    lines = []
+    for number, attack in enumerate(evaluation.attacks[: len(_OF_ATTACKS)]):
+        found = (evaluation.broken_by >= 0) & (evaluation.broken_by <= number)
+        distance = np.sort(np.minimum(evaluation.distance[found], eps))
+        places = _spread(len(distance), 60)
+        points = [(0.0, evaluation.clean)]
+        points += [
+            (float(distance[k]), Count(evaluation.clean.hits - int(k) - 1, total)) for k in places
+        ]
+        points.append((eps, Count(evaluation.clean.hits - len(distance), total)))
+        color, dash = _OF_ATTACKS[number]
+        name = f"{'after ' if number else ''}{attack.name}, by distance"
+        lines.append(_Line(name, Look(color, dash, ""), tuple(points)))
+    return lines
+
+
+def _by_nearest(study: Study) -> _Line:
+    """Accuracy at every radius by the minimal distances of a study."""
+    found = sorted({d for d in study.minimal.distance if d is not None})
+    radii = [0.0, *(found[k] for k in _spread(len(found), 120))]
+    points = tuple((radius, study.minimal.robust(radius)) for radius in radii)
+    return _Line(f"{study.minimal.attack}, by distance", _NEAREST, points)
+
+
+def _spread(count: int, most: int) -> np.ndarray:
+    """Up to `most` places out of `count`, evenly, with the first and the last."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def _draw_line(axes: Axes, line: _Line) -> None:
+    radii = [radius for radius, _ in line.points]
+    rates = [count.rate for _, count in line.points]
+    color = paint(line.look.color)
+    axes.plot(radii, rates, line.look.dash, color=color, linewidth=1.1, clip_on=True)
+    low, high = np.array([count.interval for _, count in line.points]).T
+    axes.fill_between(radii, low, high, color=color, alpha=0.08, linewidth=0)
+
+
+def _reach(evaluations: Sequence[Evaluation], lines: Sequence[_Line]) -> float:
+    """How far the axis goes: as the curves do, or, without any, as the distances."""
+    curves = [curve_of(evaluation)[-1][0] for evaluation in evaluations if evaluation.curve]
+    eps = [1.05 * evaluation.threat.eps for evaluation in evaluations]
+    ends = [line.points[-1][0] for line in lines]
+    return max([*eps, *(curves or ends)]) or 1.0
 
 
 def _draw_curve(axes: Axes, evaluation: Evaluation, look: Look) -> None:
@@ -119,7 +226,7 @@ def _finding(evaluation: Evaluation, label: str) -> str:
     )
 
 
-def _notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
+def _notes(evaluations: Sequence[Evaluation], studies: Sequence[Study | None]) -> tuple[str, ...]:
     size = _sizes({len(evaluation.index) for evaluation in evaluations})
     notes = [f"Open markers: clean inputs, and all attacks together, {size}."]
     drawn = [evaluation for evaluation in evaluations if evaluation.curve]
@@ -129,6 +236,18 @@ def _notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
         notes.append(f"Line{by}, {_sizes(sizes)}.")
     if not drawn:
         notes.append("Other radii were not tried.")
+    totals = {study.clean.total for study in studies if study is not None}
+    if totals:
+        notes.append(
+            f"Certified accuracy{' and nearest inputs' if len(evaluations) == 1 else ''}: "
+            f"{_sizes(totals)} (`brolly study`); every true accuracy lies between the certified "
+            "and the lowest other line."
+        )
+    if len(evaluations) == 1 and len(evaluations[0].attacks) > 1 and evaluations[0].complete:
+        notes.append(
+            "By distance: an attack that was not asked for the nearest input breaks nothing "
+            "nearer, so those lines are upper bounds that fall late."
+        )
     notes.append("Bands and bars are 95% Wilson intervals.")
     return tuple(notes)
 

@@ -10,12 +10,16 @@ from . import _words
 
 @dataclasses.dataclass(frozen=True)
 class Rung:
-    """One attack: how many it met, how many of those it broke, what is left standing."""
+    """One attack: how many it met, how many of those it broke, what is left standing.
+
+    `gain` is by how much it lowered robust accuracy beyond the attacks before it.
+    """
 
     name: str
     settings: str
     met: int
     broke: int
+    gain: float
     left: Count
     done: int
     forwards: int
@@ -34,6 +38,7 @@ def ladder(evaluation: Evaluation) -> tuple[Rung, ...]:
                 settings=_words.settings(attack.settings),
                 met=met,
                 broke=attack.broke,
+                gain=attack.broke / max(len(evaluation.index), 1),
                 left=Count(standing, len(evaluation.index)),
                 done=attack.done,
                 forwards=attack.cost.forwards,

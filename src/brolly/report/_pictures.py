@@ -57,7 +57,7 @@ def gallery(evaluation: Evaluation) -> Gallery:
     if not pictures:
         return Gallery(note="No broken example was kept.")
     shape = pictures[0].clean.shape
-    if len(shape) != 3 or shape[0] not in (1, 3):
+    if not is_image(shape):
         return Gallery(
             note=f"The inputs have shape {'×'.join(map(str, shape)) or 'scalar'}, "
             "which is no image of 1 or 3 channels, so there is nothing to draw."
@@ -70,6 +70,11 @@ def gallery(evaluation: Evaluation) -> Gallery:
         reduced=max(shape) > LARGEST,
         kept=len(pictures),
     )
+
+
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether inputs of a shape can be drawn."""
+    return len(shape) == 3 and shape[0] in (1, 3)
 
 
 def class_name(evaluation: Evaluation, label: int) -> str:
@@ -96,20 +101,21 @@ def _show(picture: Picture, evaluation: Evaluation, factor: float) -> Shown:
         label=class_name(evaluation, picture.label),
         before=class_name(evaluation, picture.clean_prediction),
         after=class_name(evaluation, picture.adversarial_prediction),
-        clean=_data_uri((picture.clean - low) / width),
-        adversarial=_data_uri((picture.adversarial - low) / width),
-        perturbation=_data_uri(_diverging(change) if len(change) == 1 else change + 0.5),
+        clean=data_uri((picture.clean - low) / width),
+        adversarial=data_uri((picture.adversarial - low) / width),
+        perturbation=data_uri(diverging(change) if len(change) == 1 else change + 0.5),
     )
 
 
-def _diverging(change: np.ndarray) -> np.ndarray:
+def diverging(change: np.ndarray) -> np.ndarray:
     """Maps -1/2 to blue, 0 to transparent, 1/2 to orange: `(1, h, w)` to `(4, h, w)`."""
     amount = 2 * change[0, ..., None]
     hue = np.where(amount < 0, _LESS, _MORE)
     return np.moveaxis(np.concatenate([hue, np.abs(amount)], axis=-1), -1, 0)
 
 
-def _data_uri(pixels: np.ndarray) -> str:
+def data_uri(pixels: np.ndarray) -> str:
+    """A PNG of `(channels, h, w)` in 0 to 1, as an address that holds its own content."""
     bytes_ = np.rint(np.clip(np.nan_to_num(pixels), 0, 1) * 255).astype(np.uint8)
     image = Image.fromarray(bytes_[0] if len(bytes_) == 1 else np.moveaxis(bytes_, 0, -1))
     # Averaging would wash the perturbation out; picking pixels keeps it as it is.

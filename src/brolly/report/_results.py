@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 import yaml
 
-from ..evaluation import Evaluation
+from ..data import Split
+from ..evaluation import Evaluation, Evidence, Measures, Study
+
+
+@dataclasses.dataclass(frozen=True)
+class BrokenExamples:
+    """Everything that broke in an evaluation, before and after.
+
+    Attributes:
+        index: Positions in the split, `(m,)`.
+        clean, adversarial: Inputs, `(m, ...)`.
+        logits: At the adversarial inputs, `(m, classes)`.
+    """
+
+    index: np.ndarray
+    clean: np.ndarray
+    adversarial: np.ndarray
+    logits: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +43,9 @@ class RunResults:
         evaluations: Its evaluations, oldest first.
         environment: Versions and hardware of the training.
         folder: Where the run lies, as it is to be written in commands; empty if it has no folder.
+        studies: Closer looks (`brolly study`).
+        measures: What is measured besides robust accuracy (`brolly measure`).
+        broken: Of evaluations, by their place in `evaluations`: what broke, from their evidence.
 
     Example:
         >>> from brolly.report import RunResults
@@ -36,26 +59,55 @@ class RunResults:
     evaluations: list[Evaluation]
     environment: dict[str, Any]
     folder: str = ""
+    studies: Sequence[Study] = ()
+    measures: Sequence[Measures] = ()
+    broken: Mapping[int, BrokenExamples] = dataclasses.field(default_factory=dict)
 
 
-def read_run(folder: Path) -> RunResults:
+def read_run(folder: Path, split: Split | None = None) -> RunResults:
     """Reads what a run folder holds so far.
 
-    Metrics, evaluations and environment may be missing: the report says so.
+    All but the recipe may be missing: the report says so.
+
+    Args:
+        folder: Where the run lies.
+        split: The examples that were evaluated. Evidence holds adversarial inputs only; with the
+            clean ones beside them, all broken examples can be chosen from and averaged over.
+            None, or another split: the page shows the pictures that the evaluation kept.
 
     Raises:
         ValueError: The folder holds no `recipe.yaml`, or one of its files is damaged.
     """
     folder = Path(folder)
     recipe = _read_recipe(folder)
-    evaluations = [Evaluation.load(path) for path in sorted(folder.glob("evaluation/*.json"))]
+    loaded = [(Evaluation.load(path), path) for path in sorted(folder.glob("evaluation/*.json"))]
+    loaded.sort(key=lambda pair: pair[0].created)
+    broken = {}
+    for number, (evaluation, path) in enumerate(loaded):
+        proof = folder / "evidence" / f"{path.stem}.h5"
+        if split is not None and proof.is_file() and evaluation.data.sha256 == split.sha256:
+            broken[number] = _read_broken(proof, split)
     return RunResults(
         name=str(recipe.get("name") or folder.resolve().name),
         recipe=recipe,
         metrics=_read_metrics(folder / "metrics.jsonl"),
-        evaluations=sorted(evaluations, key=lambda evaluation: evaluation.created),
+        evaluations=[evaluation for evaluation, _ in loaded],
         environment=_read_environment(folder / "environment.json"),
         folder=str(folder),
+        studies=[Study.load(path) for path in sorted(folder.glob("study/*.json"))],
+        measures=[Measures.load(path) for path in sorted(folder.glob("measures/*.json"))],
+        broken=broken,
+    )
+
+
+def _read_broken(path: Path, split: Split) -> BrokenExamples:
+    evidence = Evidence.load(path)
+    rows = torch.from_numpy(evidence.adversarial_index)
+    return BrokenExamples(
+        index=evidence.adversarial_index,
+        clean=split.scaled(split.inputs[rows]).cpu().numpy(),
+        adversarial=evidence.adversarial,
+        logits=evidence.adversarial_logits,
     )
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 HUES, DASHES, MARKERS = 6, ("-", "--", "-.", ":"), ("o", "s", "^", "D", "v", "P")
 
 _RUNS = [f"run-{number}" for number in range(1, HUES + 1)]
-_NAMES = ["paper", "ink", "muted", "rule", "clean", "robust", *_RUNS]
+_NAMES = ["paper", "ink", "muted", "rule", "clean", "robust", "proved", "on-map", *_RUNS]
 # matplotlib knows no CSS variables, so each stands in as a colour that nothing else uses.
 _STAND_INS = {name: f"#fe01{number:02x}" for number, name in enumerate(_NAMES)}
 _CSS = {stand_in: f"var(--{name})" for name, stand_in in _STAND_INS.items()}

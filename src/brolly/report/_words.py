@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..evaluation import Count
+from ..evaluation import Count, Estimate
 from ..threats import Threat
 
 #: A space that ends no line.
 _TIED = "\N{NO-BREAK SPACE}"
 
-_NORMS = {"linf": "L∞", "l2": "L2"}
+_NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
 
 
 def percent(rate: float | int | None) -> str:
@@ -29,6 +29,16 @@ def interval(count: Count) -> str:
     """The 95 % interval of a rate: `[57.9, 67.4]`."""
     low, high = count.interval
     return f"[{100 * low:.1f},{_TIED}{100 * high:.1f}]"
+
+
+def estimate(value: Estimate) -> str:
+    """A value and its 95 % interval: `0.031 [0.024, 0.038]`."""
+    return f"{value.value:.3f} [{value.low:.3f},{_TIED}{value.high:.3f}]"
+
+
+def rate(count: Count) -> str:
+    """A rate and its 95 % interval: `62.8% [57.9, 67.4]`."""
+    return f"{percent(count.rate if count.total else None)} {interval(count)}"
 
 
 def number(total: int) -> str:
@@ -60,9 +70,9 @@ def norm(threat: Threat) -> str:
 
 
 def radius(threat: Threat) -> str:
-    """Eps in input units, and in steps of 8-bit pixels where the inputs are images in [0, 1]."""
+    """Eps in input units; in L∞ and L2 in 8-bit steps, too, where the inputs lie in [0, 1]."""
     text = f"ε{_TIED}={_TIED}{threat.eps:.4g}"
-    if threat.bounds == (0.0, 1.0) and threat.eps:
+    if threat.bounds == (0.0, 1.0) and threat.eps and threat.kind in ("linf", "l2"):
         text += f"{_TIED}({255 * threat.eps:.3g}/255)"
     return text
 
@@ -80,6 +90,10 @@ def allowed(threat: Threat) -> str:
         return f"Each input value may change by at most {radius(threat)}, {box}."
     if threat.kind == "l2":
         return f"An input may move by a Euclidean length of at most {radius(threat)}, {box}."
+    if threat.kind == "l1":
+        return f"The changes of all input values may sum to at most {radius(threat)}, {box}."
+    if threat.kind == "l0":
+        return f"At most {threat.eps:g} values of an input may change, {box}."
     return f"An input may move by a {threat.kind} distance of at most {radius(threat)}, {box}."
 
 

@@ -1,17 +1,29 @@
-"""The page itself."""
+"""The report as a file."""
 
 from __future__ import annotations
 
+import base64
 import functools
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from .._files import write_text
+from .._names import suggest
 from . import _words
 from ._page import page
+from ._publish import model_card, robustbench
 from ._results import RunResults
+from ._summary import markdown, summary
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_SCRIPT = _TEMPLATES / "browser.js"
 
 _FILTERS = (
     _words.percent,
@@ -24,24 +36,44 @@ _FILTERS = (
     _words.short,
     _words.norm,
     _words.allowed,
+    _words.rate,
+    _words.estimate,
 )
 
 
-def write_report(path: str | Path, runs: Sequence[RunResults]) -> Path:
-    """Writes one self-contained HTML page about one run, or several side by side.
+#: Forms of a report, and what each file is called.
+FILES: Mapping[str, str] = MappingProxyType(
+    {
+        "html": "report.html",
+        "json": "report.json",
+        "md": "report.md",
+        "robustbench": "robustbench.json",
+        "hf-card": "README.md",
+    }
+)
 
-    The page needs no network and no JavaScript. It depends on the results alone: the same results
-    give the same bytes.
+Format = Literal["html", "json", "md", "robustbench", "hf-card"]
+
+
+def write_report(path: str | Path, runs: Sequence[RunResults], format: Format = "html") -> Path:
+    """Writes a report about one run, or several side by side.
+
+    `html` is one self-contained page; `json` and `md` are its numbers; `robustbench` is an entry
+    for that leaderboard and `hf-card` a model card for the Hugging Face hub, both of one run.
+
+    The page needs no network; without JavaScript only the walk through broken examples is missing.
+    It depends on the results alone: the same results give the same bytes.
 
     Args:
         path: The file to write; it is replaced whole or not at all.
         runs: The results to show, in this order.
+        format: One of `FILES`, which says what such a file is called.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: There are no runs.
+        ValueError: There are no runs, the format is unknown, or it is about one complete run.
 
     Example:
         >>> import tempfile
@@ -53,15 +85,32 @@ def write_report(path: str | Path, runs: Sequence[RunResults]) -> Path:
     """
     if not runs:
         raise ValueError("there is nothing to report: expected at least one run, got none")
-    path = Path(path)
-    write_text(path, _environment().get_template("page.html").render(page=page(runs)))
-    return path
+    if format == "html":
+        text = _page(runs)
+    elif format == "md":
+        text = markdown(runs)
+    elif format == "hf-card":
+        text = model_card(runs)
+    elif format in FILES:
+        value = robustbench(runs) if format == "robustbench" else summary(runs)
+        text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    else:
+        raise ValueError(f"format {format!r} is unknown. {suggest(format, FILES)}")
+    write_text(path, text)
+    return Path(path)
+
+
+def _page(runs: Sequence[RunResults]) -> str:
+    script = Markup(_SCRIPT.read_text(encoding="utf-8"))
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    template = _environment().get_template("page.html")
+    return template.render(page=page(runs), script=script, script_sha256=allowed)
 
 
 @functools.cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
