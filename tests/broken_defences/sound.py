@@ -13,14 +13,14 @@ from brolly.models import Normalize
 
 def adversarial(seed: int) -> nn.Module:
     """Trained on the inputs that PGD finds (Madry et al. 2018)."""
-    attack = brolly.PGD(THREAT, steps=5)
+    attack = brolly.PGD(THREAT, steps=3)
     noise = torch.Generator().manual_seed(seed)
 
     def loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return cross_entropy(model(attack(model, x, y, generator=noise).x), y)
 
     with seeded(seed):
-        return train(nn.Sequential(normalize(), dense()), loss, epochs=20)
+        return train(nn.Sequential(normalize(), dense()), loss, epochs=15)
 
 
 def worst_logits(layers: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> Tensor:

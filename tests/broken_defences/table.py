@@ -14,8 +14,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from broken_defences.defence import Defence
-from broken_defences.zoo import BROKEN, EXAMPLES, SOUND, examine
+from broken_defences.zoo import BROKEN, EXAMPLES, SOUND, examined
 
 from brolly.evaluation.checks import NAMES
 
@@ -26,15 +25,13 @@ _MARKS = {"fail": "F", "warn": "w"}
 Letters = dict[str, str]
 
 
-def letters(defence: Defence, seeds: Sequence[int]) -> Letters:
-    """What every check says about a defence, one letter a seed."""
+def letters(model: str, seeds: Sequence[int]) -> Letters:
+    """What every check says about a model, one letter a seed."""
     found = dict.fromkeys(NAMES, "")
     for seed in seeds:
-        said = {
-            check.name: _MARKS.get(check.status, "·") for check in examine(defence, seed).checks
-        }
+        said = {check.name: _MARKS.get(check.status, "·") for check in examined(model, seed).checks}
         found = {name: found[name] + said.get(name, "·") for name in NAMES}
-        print(f"{defence.name}, seed {seed}: {said}", file=sys.stderr)
+        print(f"{model}, seed {seed}: {said}", file=sys.stderr)
     return found
 
 
@@ -77,7 +74,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, help="page to put the table into")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    found = {name: letters(defence, arguments.seeds) for name, defence in (BROKEN | SOUND).items()}
+    found = {name: letters(name, arguments.seeds) for name in BROKEN | SOUND}
     text = table(found, arguments.seeds)
     print(text)
     if arguments.write is not None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 from broken_defences import hidden_gradients, mistakes, output_scale, random_models, sound
 from broken_defences.defence import Defence
 from broken_defences.training import digits, plain
+from torch import nn
 
 import brolly
 from brolly import Evaluation
@@ -109,10 +112,18 @@ SOUND = {defence.name: defence for defence in _SOUND}
 EXAMPLES = 80
 
 
-def examine(defence: Defence, seed: int) -> Evaluation:
+@functools.cache
+def trained(name: str, seed: int) -> nn.Module:
+    """A model of the zoo, trained once for all who ask."""
+    return (BROKEN | SOUND)[name].build(seed)
+
+
+@functools.cache
+def examined(name: str, seed: int) -> Evaluation:
     """A model of the zoo, evaluated with all checks."""
+    defence = (BROKEN | SOUND)[name]
     return brolly.evaluate(
-        defence.build(seed),
+        trained(name, seed),
         digits().test,
         defence.threat,
         attacks=brolly.quick(defence.threat),
