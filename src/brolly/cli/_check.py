@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape, quoteattr
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
@@ -97,8 +97,8 @@ def _outcomes(
 def _junit(outcomes: list[tuple[str, str, str]]) -> str:
     failed = sum(bool(problem) for _, problem, _ in outcomes)
     cases = "".join(
-        f'  <testcase classname="brolly" name={quoteattr(name)}>'
-        + (f"<failure message={quoteattr(problem)}/>" if problem else "")
+        f'  <testcase classname="brolly" name="{escape(name)}">'
+        + (f'<failure message="{escape(problem)}"/>' if problem else "")
         + f"<system-out>{escape(found)}</system-out></testcase>\n"
         for name, problem, found in outcomes
     )

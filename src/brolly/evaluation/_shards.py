@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import multiprocessing.reduction
+import multiprocessing
 import os
 import pickle
 import queue
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -99,7 +101,8 @@ def in_processes(
                 daemon=True,
             )  # fmt: skip
             try:
-                process.start()
+                with _deaf_to_interrupts():  # as the new process is from its first moment
+                    process.start()
             except (pickle.PicklingError, AttributeError, TypeError) as error:
                 raise ValueError(
                     f"the model or an attack cannot be sent to another process: {error}. Define "
@@ -116,6 +119,18 @@ def in_processes(
             process.terminate()
             process.join()
     return state.joined(list(latest.values()))
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _listen(
@@ -142,7 +157,6 @@ def _attack_share(
     parent: int, news: Any,
 ) -> None:  # fmt: skip
     """What a process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     torch.set_num_threads(threads)
 
     def keep(share: Evaluation) -> Evaluation:
