@@ -1,6 +1,7 @@
 """An evaluation that was interrupted goes on, and ends the same."""
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -167,3 +168,28 @@ def test_the_curve_is_part_of_the_evaluation(problem, tmp_path: Path) -> None:
     without = run(problem, save_to=file, curve_examples=0)
     assert without.curve == ()
     assert len(run(problem, save_to=tmp_path / "other.json").curve) > 2
+
+
+@pytest.mark.parametrize("writes", [1, 3, 4, 6, 7])
+def test_a_disk_that_fills_up_loses_nothing(
+    problem, comparable, tmp_path: Path, monkeypatch, writes: int
+) -> None:
+    file = tmp_path / "result.json"
+    left = writes
+    fsync = os.fsync
+
+    def full(descriptor: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(28, "No space left on device")
+        fsync(descriptor)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            run(problem, save_to=file)
+    assert not list(tmp_path.rglob("*.tmp"))
+    if file.is_file():
+        assert not Evaluation.load(file).complete
+    assert comparable(run(problem, save_to=file)) == comparable(run(problem))
