@@ -170,8 +170,8 @@ def reliability(logits: Logits, labels: Labels, bins: int = BINS) -> tuple[Relia
 def fit_temperature(logits: Logits, labels: Labels) -> float:
     """What to divide logits by so that the likelihood of the labels is highest (Guo et al. 2017).
 
-    Give it validation data. The answer lies between 0.01 and 100; data that the model gets all
-    right asks for 0.01.
+    Give it validation data. The answer lies between 0.01 and 100. Where the model is right on all
+    of it, that is a temperature so low that nothing is left to gain.
 
     Example:
         >>> import torch
@@ -214,7 +214,7 @@ def calibration(
         0.0
     """
     _check(logits, labels)
-    logits, count = logits.double() / temperature, len(labels)
+    logits, count = logits.detach().double() / temperature, len(labels)
     confidence, right = _confidence(logits, labels)
     width = _equal_width(confidence, BINS)
     likelihoods, squares = _likelihoods(logits, labels), _squares(logits, labels)
@@ -242,7 +242,7 @@ def calibration(
 
 def _confidence(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Probability of the predicted class, and whether that is the label."""
-    confidence, prediction = logits.double().softmax(1).max(1)
+    confidence, prediction = logits.detach().double().softmax(1).max(1)
     return confidence, prediction == labels
 
 
@@ -264,11 +264,11 @@ def _gap(confidence: Tensor, right: Tensor, place: Tensor, bins: int) -> float:
 
 
 def _likelihoods(logits: Tensor, labels: Tensor) -> Tensor:
-    return -logits.double().log_softmax(1).gather(1, labels[:, None])[:, 0]
+    return -logits.detach().double().log_softmax(1).gather(1, labels[:, None])[:, 0]
 
 
 def _squares(logits: Tensor, labels: Tensor) -> Tensor:
-    probabilities = logits.double().softmax(1)
+    probabilities = logits.detach().double().softmax(1)
     indicator = torch.zeros_like(probabilities).scatter(1, labels[:, None], 1.0)
     return (probabilities - indicator).square().sum(1)
 

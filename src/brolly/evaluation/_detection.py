@@ -211,7 +211,7 @@ def detection(name: str, negatives: Scores, positives: Tensor, *, seed: int = 0)
         >>> detection("energy", torch.tensor([-9.0, -8.0]), torch.tensor([-2.0])).auroc.value
         1.0
     """
-    scores = torch.cat([negatives, positives])
+    scores = torch.cat([negatives, positives]).detach().cpu()
     positive = torch.arange(len(scores)) >= len(negatives)
     level = _levels(scores, positive)
 
@@ -240,7 +240,7 @@ def _levels(scores: Tensor, is_positive: Tensor) -> Tensor:
         raise ValueError(
             f"{found} of {len(scores)} examples are positive; expected some of both kinds"
         )
-    return scores.unique(return_inverse=True)[1]
+    return scores.detach().unique(return_inverse=True)[1]
 
 
 def _counts(level: Tensor, is_positive: Tensor) -> tuple[Tensor, Tensor]:

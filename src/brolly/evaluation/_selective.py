@@ -101,7 +101,7 @@ def coverage_at_risk(
     if not 0 <= risk <= 1:
         raise ValueError(f"risk is {risk}; expected a part in [0, 1]")
     risks = _risks(confidence, right)
-    falling = confidence.sort(descending=True).values
+    falling = confidence.detach().sort(descending=True).values
     # A threshold lets in all examples of one confidence or none.
     last = torch.ones_like(falling, dtype=torch.bool)
     last[:-1] = falling[1:] < falling[:-1]
@@ -137,7 +137,7 @@ def selective_prediction(
         >>> selective_prediction(logits, torch.tensor([0, 1])).aurc.value
         0.25
     """
-    confidence, prediction = logits.double().softmax(1).max(1)
+    confidence, prediction = logits.detach().double().softmax(1).max(1)
     right = prediction == labels
     curve = _risks(confidence, right)
     count = len(curve)
@@ -158,7 +158,7 @@ def _risks(confidence: Tensor, right: Tensor) -> Tensor:
     """Part of the `k` surest that is wrong, for every `k`, `(examples,)`."""
     if len(confidence) == 0:
         raise ValueError("there are no examples; expected at least 1")
-    _, level = confidence.unique(return_inverse=True)
+    _, level = confidence.detach().unique(return_inverse=True)
     wrong = (~right).double()
     # Within a level each example has the mean error of all: what a random order gives on average.
     mean = torch.bincount(level, weights=wrong) / torch.bincount(level)

@@ -20,6 +20,9 @@ from ..threats import Threat
 #: Maps logits `(batch, classes)` and labels `(batch,)` to `(batch,)`.
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+_STEPS = 100
+_MARGIN = 2.0  # its weight; at 1 the energy of an input that is right falls as fast as the margin
+
 
 @dataclasses.dataclass(frozen=True)
 class WorstCase(Attack):
@@ -27,17 +30,16 @@ class WorstCase(Attack):
 
     Args:
         threat: The perturbations that are allowed.
-        loss: What is climbed.
+        losses: What is climbed, one after the other.
         worth: What decides which of the inputs tried is kept; NaN is kept before all.
         title: What tables call it.
-        steps: Gradient steps.
+        steps: Gradient steps of each loss.
     """
 
-    loss: Loss
+    losses: tuple[Loss, ...]
     worth: Loss
     title: str
-    _: dataclasses.KW_ONLY
-    steps: int = 100
+    steps: int
 
     kinds: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
@@ -51,7 +53,8 @@ class WorstCase(Attack):
         return _WorthSearch(model, self.threat, x, y, draws, self.worth)
 
     def search(self, search: Search) -> None:
-        ascend(search, search.row_loss(self.loss), self.steps, purpose=0)
+        for number, loss in enumerate(self.losses):
+            ascend(search, search.row_loss(loss), self.steps, purpose=number)
 
 
 class _WorthSearch(Search):
@@ -74,7 +77,7 @@ def confident_errors(threat: Threat) -> WorstCase:
     def worth(logits: Tensor, y: Tensor) -> Tensor:
         return _errors_first(goal_reached(logits, y), cross_entropy(logits, y))
 
-    return WorstCase(threat, cross_entropy, worth, "apgd-ce")
+    return WorstCase(threat, (cross_entropy,), worth, "apgd-ce", _STEPS)
 
 
 def undetected_errors(
@@ -82,16 +85,21 @@ def undetected_errors(
 ) -> WorstCase:
     """Errors that a detector finds least suspect.
 
-    One loss combines margin and score (as selective gradients do in Bryniarski et al. 2022): up to
-    the first error it is the margin, from there on it falls with the score.
+    Two losses combine margin and score, 50 steps each. The first is the margin up to the first
+    error, and from there on falls with the score, as selective gradients do (Bryniarski et al.
+    2022). The second weighs one against the other at every step, which moves along the boundary
+    between two classes where the first goes to and fro.
     """
 
-    def loss(logits: Tensor, y: Tensor) -> Tensor:
+    def selective(logits: Tensor, y: Tensor) -> Tensor:
         above = margin(logits, y)
         wrong = above > 0
         return _errors_first(wrong, torch.where(wrong, threshold - score(logits), above))
 
-    return WorstCase(threat, loss, loss, "apgd-aware")
+    def weighed(logits: Tensor, y: Tensor) -> Tensor:
+        return _MARGIN * margin(logits, y).clamp_max(0) - score(logits)
+
+    return WorstCase(threat, (selective, weighed), selective, "apgd-aware", _STEPS // 2)
 
 
 def _errors_first(wrong: Tensor, value: Tensor) -> Tensor:
