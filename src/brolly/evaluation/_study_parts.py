@@ -41,6 +41,10 @@ class Array:
     shape: tuple[int, ...]
     data: str
 
+    def __post_init__(self) -> None:
+        if 4 * math.prod(self.shape) != len(base64.b64decode(self.data, validate=True)):
+            raise ValueError(f"data are not float32 numbers of shape {self.shape}")
+
     @classmethod
     def of(cls, values: Tensor) -> Array:
         numbers = values.detach().float().cpu().numpy().astype("<f4")

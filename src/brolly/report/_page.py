@@ -58,6 +58,7 @@ class StudyView:
     """One study and what is drawn of it."""
 
     study: Study
+    stale: bool  # it is of other weights than the evaluations
     threat: Threat
     budgets: tuple[BudgetFigure, ...]
     distances: DistanceFigure | None
@@ -142,7 +143,8 @@ def _run_view(key: str, label: str, look: Look, run: RunResults) -> RunView:
         run=run,
         evaluations=_evaluation_views(key, label, look, run),
         studies=tuple(
-            _study_view(f"{key}-s{number}", study) for number, study in enumerate(run.studies)
+            _study_view(f"{key}-s{number}", study, run.evaluations)
+            for number, study in enumerate(run.studies)
         ),
         measures=tuple(
             measures_view(
@@ -191,10 +193,11 @@ def _evaluation_views(
     )  # fmt: skip
 
 
-def _study_view(key: str, study: Study) -> StudyView:
+def _study_view(key: str, study: Study, evaluations: Sequence[Evaluation]) -> StudyView:
     threat = parse_threat(study.threat, study.bounds)
     return StudyView(
         study=study,
+        stale=any(each.model.sha256 != study.model.sha256 for each in evaluations),
         threat=threat,
         budgets=budget_figures(key, study),
         distances=distance_figure(f"{key}-distances", study, threat),
