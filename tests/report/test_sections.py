@@ -2,11 +2,13 @@
 
 import base64
 import dataclasses
+import hashlib
 import json
 import re
 
 import numpy as np
 import pytest
+import torch
 from report.samples import (
     HOSTILE,
     Tags,
@@ -141,8 +143,6 @@ def test_colour_images(tmp_path):
 def test_only_its_own_script_may_run(tmp_path):
     page = (write_report(tmp_path / "report.html", [full_run()])).read_text(encoding="utf-8")
     (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
-    import hashlib
-
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}'" in page
     assert "default-src 'none'" in page
@@ -299,7 +299,6 @@ def test_damaged_studies_and_measures_are_named(tmp_path, kind, name):
 
 
 def test_evidence_is_read_where_the_clean_inputs_are_given(tmp_path):
-    torch = pytest.importorskip("torch")
     inputs = torch.rand(360, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(360) % 10
     split = Split(inputs, labels, 1.0, "test", "digits", tuple("0123456789"))
