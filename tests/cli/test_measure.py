@@ -26,7 +26,7 @@ def test_measure_saves_and_prints(brolly, finished: Path) -> None:
     assert (code, err) == (0, "")
     assert str(found) in out
     assert out.splitlines()[0] == "clean inputs ..."
-    assert out.splitlines()[-2] == f"Saved: {file}"
+    assert out.splitlines()[-3:-1] == [f"Saved: {file}", f"Report: {finished / 'report.html'}"]
     assert found.model.name == "digits-plain"
     assert found.data.size == 8
     assert found.corruptions is not None

@@ -50,6 +50,7 @@ def measure(
     from ..evaluation import Measures, default_ood
     from ..evaluation import measure as take_measures
     from ..recipes import load_run
+    from ..report import read_run, write_report
     from ..threats import parse_threat
     from ..training import RunFolder
 
@@ -87,9 +88,10 @@ def measure(
         stem += f"-seed{seed}" if seed else ""
         file = run / "measures" / f"{stem}.json"
         found.save(file)
+    page = write_report(folder.report, [read_run(run, data.test)])
     print(f"\n{found}\n")
     if compared is not None and found.corruptions is not None:
         relative = found.corruptions.mean_corruption_error(compared)
         print(f"Mean corruption error relative to {baseline}: {relative:.4f}")
-    print(f"Saved: {file}\nRepeat: {again}")
+    print(f"Saved: {file}\nReport: {page}\nRepeat: {again}")
     return 0
