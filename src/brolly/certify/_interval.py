@@ -118,7 +118,7 @@ def _lead_before(logits: Interval, label: int, rows: Tensor) -> Tensor:
     assert layer is not None
     ahead = layer.weight[label] - layer.weight
     offset = 0 if layer.bias is None else layer.bias[label] - layer.bias
-    lower, upper = layer.input.lower[rows], layer.input.upper[rows]
+    lower, upper = layer.lower[rows], layer.upper[rows]
     rounding = arithmetic.product(layer.weight.shape[1]) * torch.maximum(lower.abs(), upper.abs())
     error = rounding @ layer.weight.abs().T + TINY
     if layer.bias is not None:
@@ -126,9 +126,9 @@ def _lead_before(logits: Interval, label: int, rows: Tensor) -> Tensor:
     error = error + error[:, label : label + 1]
     box = (lower + upper) / 2 @ ahead.T - (upper - lower) / 2 @ ahead.abs().T
     lead = box + offset - error
-    if layer.input.ball is None:
+    if layer.ball is None:
         return lead
-    ball = layer.input.ball.rows(rows)
+    ball = layer.ball.rows(rows)
     start = ball.center @ ahead.T + offset - error
     most = [part.support(-ahead) for part in ball.split(_AT_ONCE // ahead.numel() + 1)]
     return torch.maximum(lead, start - torch.cat(most))

@@ -26,12 +26,22 @@ def _activation(input: Interval, lower: Tensor, upper: Tensor, scale: float = 1.
 
 
 def _steps(function: Callable[..., Tensor]) -> Callable[..., Interval]:
-    """Of a function that never falls and only chooses or cuts values, so that nothing rounds."""
+    """Of a function that never falls and only chooses values, so that nothing rounds."""
 
     def rule(input: Interval, *args: Any, **kwargs: Any) -> Interval:
         return input.like(
             function(input.lower, *args, **kwargs), function(input.upper, *args, **kwargs)
         )
+
+    return rule
+
+
+def _clipped(function: Callable[..., Tensor]) -> Callable[..., Interval]:
+    """Of a function that cuts values at numbers, which torch rounds first."""
+
+    def rule(input: Interval, *args: Any, **kwargs: Any) -> Interval:
+        clipped = _steps(function)(input, *args, **kwargs)
+        return _rounded(clipped, clipped.lower, clipped.upper)
 
     return rule
 
@@ -85,10 +95,16 @@ def _prelu(input: Interval, weight: Tensor) -> Interval:
     return _rounded(input, least, torch.maximum(lower, upper))
 
 
-def _elu(input: Interval, alpha: float = 1.0) -> Interval:
-    if alpha < 0:
-        raise Unsupported(f"alpha is {alpha}; bounds need 0 or more")
-    return _activation(input, F.elu(input.lower, alpha), F.elu(input.upper, alpha), max(1.0, alpha))
+def _exponential(function: Callable[[Tensor, float], Tensor]) -> Callable[..., Interval]:
+    """Of ELU and CELU."""
+
+    def rule(input: Interval, alpha: float = 1.0) -> Interval:
+        if alpha <= 0:
+            raise Unsupported(f"alpha is {alpha}; interval bounds need a number above 0")
+        lower, upper = function(input.lower, alpha), function(input.upper, alpha)
+        return _activation(input, lower, upper, max(1.0, alpha, 1 / alpha))
+
+    return rule
 
 
 def _softplus(input: Interval, beta: float = 1.0, threshold: float = 20.0) -> Interval:
@@ -110,14 +126,15 @@ _register(
     {
         "relu": _steps(F.relu),
         "relu6": _steps(F.relu6),
-        "hardtanh": _steps(F.hardtanh),
-        "clamp": _steps(torch.clamp),
-        "clip": _steps(torch.clamp),
-        "clamp_min": _steps(torch.clamp_min),
-        "clamp_max": _steps(torch.clamp_max),
+        "hardtanh": _clipped(F.hardtanh),
+        "clamp": _clipped(torch.clamp),
+        "clip": _clipped(torch.clamp),
+        "clamp_min": _clipped(torch.clamp_min),
+        "clamp_max": _clipped(torch.clamp_max),
         "leaky_relu": _leaky_relu,
         "prelu": _prelu,
-        "elu": _elu,
+        "elu": _exponential(F.elu),
+        "celu": _exponential(F.celu),
         "selu": _rising(F.selu),
         "sigmoid": _rising(torch.sigmoid),
         "log_sigmoid": _rising(F.logsigmoid),
@@ -141,10 +158,12 @@ def _constant(value: Tensor | float, like: Interval) -> Tensor | float:
 
 
 def _scaled(input: Interval, factor: Tensor | float, shift: Tensor | float) -> Interval:
-    """`factor * input + shift`, of which one does nothing, so that it rounds once."""
+    """`factor * input + shift`, where one of them does nothing."""
     ends = input.lower * factor, input.upper * factor
-    lower, upper = torch.minimum(*ends) + shift, torch.maximum(*ends) + shift
-    slack = input.arithmetic.rounding(1) * torch.maximum(lower.abs(), upper.abs())
+    lower, upper = torch.minimum(*ends), torch.maximum(*ends)
+    # The constant may be a Python number, which torch rounds first.
+    size = torch.maximum(lower.abs(), upper.abs()) + abs(shift)
+    lower, upper, slack = lower + shift, upper + shift, input.arithmetic.rounding(2) * size
     ball = input.ball and input.ball.scaled(factor, shift, slack + TINY)
     return input.widened(lower, upper, slack, ball)
 
@@ -187,7 +206,8 @@ def _div(input: Interval, other: Tensor | float) -> Interval:
 
 
 def _rounded(like: Interval, lower: Tensor, upper: Tensor) -> Interval:
-    slack = like.arithmetic.rounding(1) * torch.maximum(lower.abs(), upper.abs())
+    """Bounds of what is computed from values like these and numbers, rounding at most twice."""
+    slack = like.arithmetic.rounding(2) * torch.maximum(lower.abs(), upper.abs())
     return like.widened(lower, upper, slack)
 
 
@@ -259,7 +279,7 @@ _register({"maximum": _extreme(torch.maximum), "minimum": _extreme(torch.minimum
 _register({"cat": _joined(torch.cat), "concat": _joined(torch.cat), "stack": _joined(torch.stack)},
           True)  # fmt: skip
 _register({"div": _div, "true_divide": _div, "divide": _div, "neg": _neg})
-_register({"batch_norm": _batch_norm, "aten::batch_norm": _batch_norm_of_aten})
+_register({"batch_norm": _batch_norm, "_aten_batch_norm": _batch_norm_of_aten})
 
 # Linear layers -----------------------------------------------------------------------------------
 
@@ -294,7 +314,7 @@ def _linear_layer(
             lower, upper = torch.maximum(lower, low), torch.minimum(upper, high)
         result = input.like(lower, upper)
         if operation is F.linear and input.ndim == 2:
-            result.origin = LinearLayer(input, weight, bias)
+            result.origin = LinearLayer(input.lower, input.upper, input.ball, weight, bias)
         return result
 
     return rule
@@ -311,6 +331,8 @@ def _matmul(input: Any, other: Any) -> Interval:
         return RULES["transpose"].function(_matmul(turned, input.transpose(-1, -2)), -1, -2)
     if other.ndim == 2:
         return RULES["linear"].function(input, other.T)
+    if other.ndim < 2:
+        raise Unsupported("interval bounds do not understand matmul of vectors")
     return _linear_layer(lambda x, w, _: x @ w, lambda w: w.shape[-2], False)(input, other)
 
 

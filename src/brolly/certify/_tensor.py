@@ -48,7 +48,9 @@ RULES: dict[str, Rule] = {}
 class LinearLayer:
     """Where the values of an `Interval` come from, for bounds on their differences."""
 
-    input: Interval
+    lower: Tensor  # of its input, (batch, in)
+    upper: Tensor
+    ball: Ball | None
     weight: Tensor  # (out, in)
     bias: Tensor | None
 
@@ -207,8 +209,8 @@ def _name_of(func: Callable[..., Any]) -> str:
     if isinstance(func, torch._ops.OpOverload):
         func = func.overloadpacket
     if func in (torch.batch_norm, torch.ops.aten.batch_norm):
-        return "aten::batch_norm"  # its arguments come in another order than those of F.batch_norm
-    name = getattr(func, "__name__", str(func))
+        return "_aten_batch_norm"  # its arguments come in another order than those of F.batch_norm
+    name = getattr(func, "__name__", type(func).__name__)
     if name in ("__get__", "__set__"):  # of a property
         owner = getattr(func, "__self__", None)
         return f"{getattr(owner, '__name__', owner)}{' =' * (name == '__set__')}"
