@@ -5,13 +5,14 @@ import json
 from itertools import product
 
 import jaxtyping
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from brolly import APGD, L0, L2, Dataset, Linf, Measures, load_data, measure
 from brolly.data import CORRUPTIONS, Split
-from brolly.evaluation import SCORES, Count
+from brolly.evaluation import SCORES, Count, class_measures
 from brolly.evaluation._records import save_record
 from brolly.evaluation._worst_case import confident_errors, undetected_errors
 
@@ -218,6 +219,23 @@ def test_nan_logits_count_as_wrong_and_have_no_confidence(two, quick) -> None:
         measure(Holes(two.model, -1), dataset(two.split), threat, corruptions=False)
 
 
+class Noisy(nn.Module):
+    """Adds noise to its input, in eval mode too."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x + 0.1 * torch.randn_like(x))
+
+
+def test_a_random_model_brings_a_warning(two, quick, found: Measures) -> None:
+    noisy = measure(Noisy(two.model), dataset(two.split), two.threat, examples=9, corruptions=False)
+    assert "draws random numbers" in noisy.warnings[0]
+    assert found.warnings == ()
+
+
 def test_it_is_written_down_and_read_back(found: Measures, tmp_path) -> None:
     file = tmp_path / "measures" / "linf-0.05.json"
     found.save(file)
@@ -237,6 +255,19 @@ def test_the_table_shows_the_numbers(found: Measures) -> None:
         assert str(shown) in text
     assert all(kind in text for kind in CORRUPTIONS)
     assert max(len(line) for line in text.splitlines()) < 160
+
+
+def test_of_many_classes_the_table_shows_the_worst(found: Measures) -> None:
+    names = tuple(f"class-{number:02}" for number in range(30))
+    label = np.arange(30).repeat(2)
+    broken = label % 3 == 0
+    classes = class_measures(label, label, np.where(broken, (label + 1) % 30, label), names)
+    many = dataclasses.replace(
+        found, classes=classes, data=dataclasses.replace(found.data, classes=names)
+    )
+    shown = [line.split()[0] for line in repr(many).splitlines() if line.startswith("class-")]
+    assert len(shown) == 20
+    assert shown[:10] == [name for number, name in enumerate(names) if number % 3 == 0]
 
 
 @pytest.mark.parametrize(

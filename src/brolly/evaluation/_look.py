@@ -39,6 +39,11 @@ class Look:
         """Logits on what an attack makes of a split, `(examples, classes)`."""
         return self.logits(split, self.change_by(attack))
 
+    def draws_random_numbers(self, split: Split) -> bool:
+        """Whether the model answers differently when asked twice."""
+        x, *_ = next(self._batches(split))
+        return Judge(self.model, seed=self.seed).is_random(x)
+
     def right(self, split: Split) -> Count:
         """How many predictions on a split are right."""
         return Count(int((predicted(self.logits(split)) == split.labels.cpu()).sum()), len(split))

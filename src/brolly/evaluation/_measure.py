@@ -32,6 +32,11 @@ from ._worst_case import confident_errors, undetected_errors
 _DETECTED = 1000  # examples that are attacked once a score
 _FLAGGED = 0.05  # part of the clean validation inputs that a detector may flag
 
+_RANDOM = (
+    "the model draws random numbers: each of its answers is one draw of many, and the attacks do "
+    "not average over them"
+)
+
 
 def measure(
     model: nn.Module,
@@ -125,7 +130,10 @@ def measure(
             split.first(_DETECTED), clean, adversarial, validation, tell
         ),
         corruptions=work.corruption_table(split, right, tell) if corruptions else None,
-        warnings=_warnings({"clean": clean, "adversarial": adversarial, "validation": validation}),
+        warnings=(
+            *([_RANDOM] if work.look.draws_random_numbers(split) else []),
+            *_warnings({"clean": clean, "adversarial": adversarial, "validation": validation}),
+        ),
         command=command,
         environment=describe_environment(),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

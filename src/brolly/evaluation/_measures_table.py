@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Row = Sequence[str]
 
+_MOST_CLASSES = 20  # of more, the table shows those that hold worst
+
 
 def measures_table(measures: Measures) -> str:
     """All measures, compactly."""
@@ -72,7 +74,13 @@ def _inputs(measures: Measures) -> list[Row]:
 
 def _classes(measures: Measures) -> list[Row]:
     rows: list[Row] = [("class", "clean", "robust", "most often taken for, under attack")]
-    for number, accuracy in enumerate(measures.classes.accuracies):
+    accuracies = measures.classes.accuracies
+    shown: Sequence[int] = range(len(accuracies))
+    if len(accuracies) > _MOST_CLASSES:
+        met = [number for number in shown if accuracies[number].robust.total]
+        shown = sorted(met, key=lambda number: accuracies[number].robust.rate)[:_MOST_CLASSES]
+    for number in shown:
+        accuracy = accuracies[number]
         flow = list(measures.classes.flow[number])
         flow[number] = 0
         most = max(flow)
