@@ -31,7 +31,8 @@ def test_page_holds_the_numbers(tmp_path):
         assert f"{count.rate:.1%}" in page
         assert f"[{100 * low:.1f}, {100 * high:.1f}]" in page
     for text in (
-        "36 of 40", "25 of 40", "n = 40 of 360", "seed 7", "ε = 0.1 (25.5/255)", "White-box",
+        "36 of 40", "25 of 40", "n = 40, the first of digits/test, seed 7", "ε = 0.1 (25.5/255)",
+        "White-box",
         "apgd-ce", "apgd-dlr", "steps 50", "3,200", "4.0 s", "2 min 03 s", "amplified ×5",
         "upper bound", "Best epoch 5 of 6", "c0ffee", "facade", "93,322", "device.threads",
         "brolly evaluate runs/digits --seed 7", "catastrophic overfitting; went back to epoch 5",

@@ -21,7 +21,7 @@ from report.samples import (
     save_run,
 )
 
-from brolly import L0, L1, L2, Linf, Threat
+from brolly import L0, L1, L2, Threat
 from brolly.data import Split
 from brolly.evaluation import Check, Count, Evidence, Measures, Study
 from brolly.evaluation._evidence import input_sha256
@@ -54,8 +54,10 @@ def test_everything_at_once(tmp_path):
         "Mean corruption error 0.375 [0.300, 0.450]", "gaussian_noise", "severity",
         "worst: the surest mistakes", "drawn with seed 7", "Over n = 11 perturbations",
         "Of 11 examples that broke", "Accuracy by class", "taken for NaN",
+        "a, certified (interval-bounds)",
     ):  # fmt: skip
         assert text in page, text
+    assert "by distance</li>" not in page
     assert "Not measured" not in page
     assert page.count(">Input gradients</h2>") == 1
 
@@ -94,7 +96,7 @@ def test_checks_set_the_trust_mark(tmp_path, status, trust):
         "3 logits are NaN.", "Alarm: any NaN.", "docs/checks.md#nan-logits", "Examples 4, 17.",
     ):  # fmt: skip
         assert text in page
-    assert ("1 checks without alarm" in page) == (status == "pass")
+    assert ("1 check without alarm" in page) == (status == "pass")
 
 
 def test_unchecked_is_doubtful(tmp_path):
@@ -114,11 +116,11 @@ def test_marginal_gain(tmp_path):
     assert "7.5 points" in page  # 3 of 40
 
 
-@pytest.mark.parametrize("threat", [Linf(0.1), L2(0.5), L1(2.0), L0(3.0)], ids=str)
+@pytest.mark.parametrize("threat", [L2(0.5), L1(2.0), L0(3.0)], ids=str)
 def test_every_norm(tmp_path, threat):
     page = render(tmp_path, full_run(threat=threat))
     Tags(page)
-    name = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}[threat.kind]
+    name = threat.kind.upper()
     assert f"against ε ({name})" in page or f"{name}, ε" in page
     # In L0 the way to the adversarial input is no distance.
     assert ("data-scales" in page.split("<script>")[0]) == (threat.kind != "l0")
@@ -209,12 +211,10 @@ def test_ten_thousand_examples_stay_under_5_mb(tmp_path):
         tried=np.full(count, 2), queries=np.full(count, 100), proved=np.zeros(count, dtype=bool),
     ).counted()  # fmt: skip
     broken = make_broken(evaluation, (1, 28, 28))
-    run = make_run(evaluations=[evaluation], broken={0: broken}, studies=[make_study()])
-    page = write_report(tmp_path / "report.html", [run, run])
-    assert page.stat().st_size < 2_000_000
-    large = dataclasses.replace(
-        full_run(shape=(3, 96, 96)), studies=[make_study(shape=(3, 96, 96))]
-    )
+    run = make_run(evaluations=[evaluation], broken={0: broken}, metrics=[])
+    page = write_report(tmp_path / "report.html", [run])
+    assert page.stat().st_size < 1_000_000
+    large = full_run(shape=(3, 96, 96))
     assert write_report(tmp_path / "report.html", [large, large]).stat().st_size < 5_000_000
 
 
@@ -226,9 +226,6 @@ def test_certified_curve_and_single_attacks_share_the_axis(tmp_path):
     ):  # fmt: skip
         assert text in page, text
     assert "var(--proved)" in page
-    both = render(tmp_path, full_run("a"), full_run("b"))
-    assert "a, certified (interval-bounds)" in both
-    assert "by distance</li>" not in both
 
 
 def test_studies_of_another_model_are_not_drawn_beside_the_evaluation(tmp_path):
@@ -275,7 +272,7 @@ def test_hostile_text_in_studies_measures_and_checks(tmp_path):
         evaluations=[evaluation], studies=[study], measures=[measures],
         broken={0: make_broken(evaluation)}, folder=f'"{HOSTILE}',
     )  # fmt: skip
-    page = render(tmp_path, run, run)
+    page = render(tmp_path, run)
     Tags(page)
     assert page.count("<script") == 1
     assert "&lt;script&gt;" in page

@@ -44,6 +44,7 @@ def report(
 
 
 def _read(run: Path, data_dir: Path | None) -> RunResults:
+    from ..data import is_here
     from ..recipes import Recipe, build_data
     from ..report import read_run
     from ..training import RunFolder
@@ -52,8 +53,6 @@ def _read(run: Path, data_dir: Path | None) -> RunResults:
     folder.check()
     if not any(folder.evidence.glob("*.h5")):
         return read_run(run)
-    try:
-        split = build_data(Recipe.load(folder.recipe), data_dir).test
-    except ValueError:  # the data is not on this machine; a report needs none
-        split = None
-    return read_run(run, split)
+    recipe = Recipe.load(folder.recipe)
+    here = is_here(recipe.data.name, data_dir)
+    return read_run(run, build_data(recipe, data_dir).test if here else None)

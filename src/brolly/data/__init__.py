@@ -10,6 +10,7 @@ from ._dataset import Split as Split
 from ._dataset import Statistics as Statistics
 from ._load import DATASETS as DATASETS
 from ._load import find_data as find_data
+from ._load import is_here as is_here
 from ._load import load_data as load_data
 from .corruptions import CORRUPTIONS as CORRUPTIONS
 from .corruptions import SEVERITIES as SEVERITIES

@@ -47,6 +47,14 @@ def load_data(name: str, *, data_dir: str | Path | None = None, validation: floa
     return _LOADERS[name](data_dir, validation)
 
 
+def is_here(name: str, data_dir: str | Path | None = None) -> bool:
+    """Whether a data set can be loaded without a download."""
+    sources = {source.name: source for source in (MNIST, FASHION_MNIST)}
+    if name in sources:
+        return locate(sources[name], data_dir) is not None
+    return name in _LOADERS
+
+
 def find_data(data_dir: str | Path | None = None) -> dict[str, str]:
     """Where each data set lies on this machine, in words; nothing is downloaded or read."""
     found = {source.name: locate(source, data_dir) for source in (MNIST, FASHION_MNIST)}

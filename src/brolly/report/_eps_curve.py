@@ -132,17 +132,18 @@ def _by_attack(evaluation: Evaluation) -> list[_Line]:
     """What is left after each attack, by the distances of what it found, up to the radius."""
     if len(evaluation.attacks) < 2 or not evaluation.complete:
         return []
-    total, eps = len(evaluation.index), evaluation.threat.eps
+    # Of the examples of the curve, so that the lines meet where they say the same.
+    total = evaluation.curve[0].robust.total if evaluation.curve else len(evaluation.index)
+    broken_by, distance_of = evaluation.broken_by[:total], evaluation.distance[:total]
+    right, eps = int((broken_by != WRONG).sum()), evaluation.threat.eps
     lines = []
     for number, attack in enumerate(evaluation.attacks[: len(_OF_ATTACKS)]):
-        found = (evaluation.broken_by >= 0) & (evaluation.broken_by <= number)
-        distance = np.sort(np.minimum(evaluation.distance[found], eps))
+        found = (broken_by >= 0) & (broken_by <= number)
+        distance = np.sort(np.minimum(distance_of[found], eps))
         places = _spread(len(distance), 60)
-        points = [(0.0, evaluation.clean)]
-        points += [
-            (float(distance[k]), Count(evaluation.clean.hits - int(k) - 1, total)) for k in places
-        ]
-        points.append((eps, Count(evaluation.clean.hits - len(distance), total)))
+        points = [(0.0, Count(right, total))]
+        points += [(float(distance[k]), Count(right - int(k) - 1, total)) for k in places]
+        points.append((eps, Count(right - len(distance), total)))
         color, dash = _OF_ATTACKS[number]
         name = f"{'after ' if number else ''}{attack.name}, by distance"
         lines.append(_Line(name, Look(color, dash, ""), tuple(points)))
@@ -240,7 +241,7 @@ def _notes(evaluations: Sequence[Evaluation], studies: Sequence[Study | None]) -
     if totals:
         notes.append(
             f"Certified accuracy{' and nearest inputs' if len(evaluations) == 1 else ''}: "
-            f"{_sizes(totals)} (`brolly study`); every true accuracy lies between the certified "
+            f"{_sizes(totals)} (brolly study); every true accuracy lies between the certified "
             "and the lowest other line."
         )
     if len(evaluations) == 1 and len(evaluations[0].attacks) > 1 and evaluations[0].complete:

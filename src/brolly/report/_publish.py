@@ -30,7 +30,6 @@ def robustbench(runs: Sequence[RunResults]) -> dict[str, Any]:
     """
     run, evaluation = _one(runs)
     met = {attack.name for attack in evaluation.attacks}
-    whole = met.issuperset(_AUTOATTACK) and len(evaluation.index) == evaluation.data.size
     robust = _percentage(evaluation.robust)
     return {
         "link": None,
@@ -44,7 +43,7 @@ def robustbench(runs: Sequence[RunResults]) -> dict[str, Any]:
         "eps": _eps(evaluation.threat),
         "clean_acc": _percentage(evaluation.clean),
         "reported": robust,
-        "autoattack_acc": robust if whole else None,
+        "autoattack_acc": robust if met.issuperset(_AUTOATTACK) else None,
         "footnote": _footnote(evaluation),
         "unreliable": evaluation.trust[0] == "broken",
     }
@@ -143,7 +142,7 @@ def _footnote(evaluation: Evaluation) -> str:
     trust, reason = evaluation.trust
     return " ".join(
         f"{evaluation.threat} with {attacks}; clean {_words.rate(evaluation.clean)}, robust "
-        f"{_words.rate(evaluation.robust)}, n = {len(evaluation.index)} of "
-        f"{evaluation.data.size} in {evaluation.data.name}/{evaluation.data.split}, seed "
-        f"{evaluation.seed}; {trust}: {reason}; {evaluation.command}".split()
+        f"{_words.rate(evaluation.robust)}, n = {len(evaluation.index)}, the first of "
+        f"{evaluation.data.name}/{evaluation.data.split}, seed {evaluation.seed}; {trust}: "
+        f"{reason.rstrip('.')}; {evaluation.command}".split()
     ).rstrip("; ")

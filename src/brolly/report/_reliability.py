@@ -43,11 +43,11 @@ def measures_view(key: str, measures: Measures, about: str) -> MeasuresView:
         measures=measures,
         about=about,
         reliability=inline_svg(
-            f"{key}-reliability", finding, (3.4, 2.9),
+            f"{key}-reliability", finding, (4.4, 3.2),
             lambda figure: _draw_reliability(figure, found.clean, found.adversarial),
         ),
         risk=inline_svg(
-            f"{key}-risk", "Risk against coverage", (3.4, 2.9),
+            f"{key}-risk", "Risk against coverage", (4.4, 3.2),
             lambda figure: _draw_risk(figure, measures),
         ),
         overconfidence=finding,

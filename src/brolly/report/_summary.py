@@ -162,7 +162,7 @@ def _evaluation_text(evaluation: Evaluation) -> list[str]:
             ["Clean accuracy", "Robust accuracy at most", "Robust accuracy at least (certified)"],
             [[_words.rate(c) for c in (evaluation.clean, evaluation.robust, evaluation.certified)]],
         ),
-        f"**{trust.capitalize()}**: {_plain(reason)}.",
+        f"**{trust.capitalize()}**: {_plain(reason).rstrip('.')}.",
     ]
     parts += [f"- {check.status}: {check.name}: {_plain(check.verdict)}" for check in alarms]
     parts += [f"- Warning: {_plain(warning)}" for warning in evaluation.warnings]
@@ -186,7 +186,7 @@ def _evaluation_text(evaluation: Evaluation) -> list[str]:
 
 def _study_text(study: Study) -> list[str]:
     rows = [
-        [f"{curve.attack}: {point.budget:,} {curve.kind}", _words.rate(point.robust)]
+        [f"{curve.attack}: {curve.kind} {point.budget:,}", _words.rate(point.robust)]
         for curve in study.budgets
         for point in curve.points
     ]

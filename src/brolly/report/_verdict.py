@@ -42,14 +42,18 @@ class Verdict:
 
 def verdict(evaluation: Evaluation) -> Verdict:
     """Arranges the headline of an evaluation."""
-    trust, reason = evaluation.trust
     checks = sorted(evaluation.checks, key=lambda check: _ORDER[check.status])
+    alarms = tuple(check for check in checks if check.status in ("fail", "warn"))
+    trust, reason = evaluation.trust
+    if alarms:  # each says below what it found
+        names = _words.listed([check.name for check in alarms])
+        reason = f"{len(alarms)} of {len(checks)} checks raised an alarm: {names}"
     return Verdict(
         parts=_parts(evaluation),
         bracket=_bracket(evaluation),
         trust=trust,
         reason=reason,
-        alarms=tuple(check for check in checks if check.status in ("fail", "warn")),
+        alarms=alarms,
         quiet=tuple(check for check in checks if check.status not in ("fail", "warn")),
     )
 
