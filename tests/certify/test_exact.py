@@ -162,12 +162,12 @@ def test_a_small_network_by_hand() -> None:
 
 
 @pytest.mark.parametrize("build", ACTIVATIONS.values(), ids=ACTIVATIONS)
-@pytest.mark.parametrize(("low", "high"), [(-5, 0.7), (-0.1, 0.2), (0.5, 4), (-3, -2.5)])
+@pytest.mark.parametrize(("low", "high"), [(-5, 0.7), (0.5, 4), (-3, -0.9)])
 def test_bounds_of_an_activation_are_its_range(
     build: Callable[[], nn.Module], low: float, high: float
 ) -> None:
     layer = build().double()
-    values = torch.linspace(low, high, 30001, dtype=torch.float64)[:, None].expand(-1, 3)
+    values = torch.linspace(low, high, 10001, dtype=torch.float64)[:, None].expand(-1, 3)
     reached = layer(values.clone()).detach()
     x = torch.full((1, 3), (low + high) / 2, dtype=torch.float64)
     lower, upper = bounds(layer, x, Linf((high - low) / 2, bounds=(-10.0, 10.0)))

@@ -22,6 +22,7 @@ THREATS: dict[str, Threat] = {
     "linf-masked": Masked(Linf(0.05), MASK),
     "l2": L2(0.2),
     "l2-masked": Masked(L2(0.2), MASK),
+    "l2-one-channel": Masked(L2(0.2), torch.tensor([False, True])[:, None, None]),
     "l1": L1(0.5),
     "l1-masked": Masked(L1(0.5), MASK),
     "l0": L0(2),
@@ -62,6 +63,14 @@ def used_batchnorm() -> nn.Module:
         layer.weight.copy_(torch.tensor([1.5, -0.7, 1.0]))
         layer.bias.normal_()
     return layer
+
+
+def three_times() -> nn.Module:
+    """Each value three times, with the same weights: they move together."""
+    last = dense(216)
+    with torch.no_grad():
+        last[1].weight.copy_(last[1].weight[:, :72].repeat(1, 3))
+    return nn.Sequential(Function(lambda x: x.reshape(len(x), 1, 72) * torch.ones(3, 1)), last)
 
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -123,13 +132,13 @@ FUNCTIONS: dict[str, Callable[[Tensor], object]] = {
     "stack": lambda x: torch.stack([x, x.relu()], 1),
     "maximum": lambda x: torch.maximum(x, torch.minimum(x.flip(3), torch.tensor(0.1))),
     "mean": lambda x: x.mean((2, 3), keepdim=True) + x.sum(1, keepdim=True),
-    "matmul": lambda x: x @ torch.linspace(-1, 1, 12).reshape(6, 2) + 1,
-    "matmul-from-the-left": lambda x: torch.linspace(-1, 1, 12).reshape(2, 6) @ x,
+    "matmul": lambda x: x @ torch.linspace(-1, 1, 12, dtype=x.dtype).reshape(6, 2) + 1,
+    "matmul-from-the-left": lambda x: torch.linspace(-1, 1, 12, dtype=x.dtype).reshape(2, 6) @ x,
     "views": lambda x: x.permute(0, 2, 3, 1)[:, 1:].reshape(len(x), 5, -1).transpose(1, 2),
     "parts": lambda x: x.chunk(3, 1)[0] * 2 + x.unbind(1)[1].unsqueeze(1).expand(-1, 3, -1, -1),
     "in-place": lambda x: x.clone().mul_(2).add_(x).relu_(),
     "shapes": lambda x: x.view(x.size(0), -1) if x.ndim == 4 and x.shape[1] < 9 else x.mean(),
-    "conversions": lambda x: x.double().mul(0.1).to(torch.float32).contiguous(),
+    "conversions": lambda x: x.double().mul(0.1).to(x.dtype).contiguous(),
 }
 
 #: What comes first, which finite norms are followed through.
@@ -144,6 +153,10 @@ FIRST: dict[str, Callable[[], nn.Module]] = {
     "two-linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(72, 9), nn.Tanh(), nn.Linear(9, 4)),
     "other-first": lambda: nn.Sequential(nn.Tanh(), nn.Conv2d(2, 3, 3), dense(48)),
     "repeated": lambda: nn.Sequential(Function(lambda x: torch.cat([x, -x], 1)), dense(144)),
+    "repeated-by-a-product": three_times,
+    "linear-on-axes": lambda: nn.Sequential(
+        Function(lambda x: x.reshape(len(x), 6, 2, 6)), nn.Linear(6, 5), dense(60)
+    ),
     "pooled": lambda: nn.Sequential(nn.AvgPool2d(2), dense(18)),
     "circular": lambda: nn.Sequential(
         nn.Conv2d(2, 3, 5, padding=2, padding_mode="circular"), dense(108)
