@@ -40,6 +40,12 @@ def full_run(name: str = "digits-trades", threat: Threat | None = None, shape=(1
     )
 
 
+@pytest.fixture(scope="module")
+def full_page(tmp_path_factory) -> str:
+    """The page of one full run."""
+    return render(tmp_path_factory.mktemp("full"), full_run())
+
+
 def test_everything_at_once(tmp_path):
     page = render(tmp_path, full_run("a"), full_run("b"))
     Tags(page)
@@ -142,19 +148,18 @@ def test_colour_images(tmp_path):
     assert "Input gradients" in page
 
 
-def test_only_its_own_script_may_run(tmp_path):
-    page = (write_report(tmp_path / "report.html", [full_run()])).read_text(encoding="utf-8")
-    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+def test_only_its_own_script_may_run(full_page):
+    (script,) = re.findall(r"<script>(.*?)</script>", full_page, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in page
-    assert "default-src 'none'" in page
+    assert f"script-src 'sha256-{digest}'" in full_page
+    assert "default-src 'none'" in full_page
 
 
-def test_embedded_pixels_lead_from_clean_to_adversarial(tmp_path):
+def test_embedded_pixels_lead_from_clean_to_adversarial(full_page):
     run = full_run()
-    page = write_report(tmp_path / "report.html", [run]).read_text(encoding="utf-8")
     found = re.findall(
-        r'<li data-choice="1" data-clean="([^"]*)" data-change="([^"]*)" data-scale="([^"]*)"', page
+        r'<li data-choice="1" data-clean="([^"]*)" data-change="([^"]*)" data-scale="([^"]*)"',
+        full_page,
     )
     worst = len(run.broken[0].index) - 1
     clean, change, scale = found[0]
@@ -166,10 +171,9 @@ def test_embedded_pixels_lead_from_clean_to_adversarial(tmp_path):
     assert np.abs(after - 255 * run.broken[0].adversarial[worst].ravel()).max() <= slack
 
 
-def test_choices_are_what_they_say(tmp_path):
+def test_choices_are_what_they_say(full_page):
     run = full_run()
-    page = render(tmp_path, run)
-    items = re.findall(r'<li data-choice="(\d)"[^>]*>no. (\d+),', page)
+    items = re.findall(r'<li data-choice="(\d)"[^>]*>no. (\d+),', full_page)
     index = run.broken[0].index
     margins = dict(zip(index.tolist(), range(len(index)), strict=True))
     worst = [margins[int(number)] for choice, number in items if choice == "1"]
@@ -218,14 +222,13 @@ def test_ten_thousand_examples_stay_under_5_mb(tmp_path):
     assert write_report(tmp_path / "report.html", [large, large]).stat().st_size < 5_000_000
 
 
-def test_certified_curve_and_single_attacks_share_the_axis(tmp_path):
-    page = render(tmp_path, full_run())
+def test_certified_curve_and_single_attacks_share_the_axis(full_page):
     for text in (
         "worst case of all attacks", "apgd-ce, by distance", "after apgd-dlr, by distance",
         "fmn, 100 steps, by distance", "certified (interval-bounds)",
     ):  # fmt: skip
-        assert text in page, text
-    assert "var(--proved)" in page
+        assert text in full_page, text
+    assert "var(--proved)" in full_page
 
 
 def test_studies_of_another_model_are_not_drawn_beside_the_evaluation(tmp_path):

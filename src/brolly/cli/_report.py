@@ -39,11 +39,12 @@ def report(
 
     if output is None:
         output = (runs[0] if len(runs) == 1 else Path()) / FILES[format]
-    print(write_report(output, [_read(run, data_dir) for run in runs], format))
+    print(write_report(output, [read_results(run, data_dir) for run in runs], format))
     return 0
 
 
-def _read(run: Path, data_dir: Path | None) -> RunResults:
+def read_results(run: Path, data_dir: Path | None) -> RunResults:
+    """What a run holds, with the clean inputs beside its evidence if the data is here."""
     from ..data import is_here
     from ..recipes import Recipe, build_data
     from ..report import read_run
