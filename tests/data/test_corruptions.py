@@ -11,7 +11,9 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from brolly._draws import Draws
 from brolly.data import CORRUPTIONS, SEVERITIES, corrupt, load_data
+from brolly.data.corruptions._digital import elastic
 from brolly.data.corruptions._grid import blur, mirrored, sample, streak, zoom
 
 KINDS = list(CORRUPTIONS)
@@ -239,6 +241,31 @@ def test_lengths_grow_with_the_side() -> None:
         small = corrupt(x, kind, 5)
         again = torch.nn.functional.avg_pool2d(corrupt(large, kind, 5), 4)
         assert float((again - small).abs().mean()) < 0.25 * float((small - x).abs().mean()), kind
+
+
+def test_elastic_moves_pixels_by_parts_of_the_side() -> None:
+    moves = []
+    for size in (32, 96):
+        ramp = torch.linspace(0, 1, size).expand(32, 1, size, size)
+        draws = Draws(0, torch.arange(32))
+        moves.append(float((elastic(ramp, draws, 0.1, 0.04, 0.0) - ramp).std()))
+    assert moves[1] == pytest.approx(moves[0], rel=0.1)
+    shear = elastic(ramp, Draws(0, torch.arange(32)), 0.0, 0.0, 0.05) - ramp
+    # Three corners of a square, two thirds of the side wide, move by up to a twentieth of the side.
+    assert 0.02 < float(shear.std()) < 0.1
+
+
+def test_snow_falls() -> None:
+    snowy = corrupt(torch.zeros(32, 1, 32, 32), "snow", 4)
+    down, along = (float(snowy.diff(dim=axis).abs().mean()) for axis in (2, 3))
+    assert down < 0.8 * along
+
+
+def test_types_draw_numbers_of_their_own() -> None:
+    noise = corrupt(torch.full((32, 1, 32, 32), 0.5), "gaussian-noise", 1)
+    snowy = corrupt(torch.zeros(32, 1, 32, 32), "snow", 1)
+    both = torch.stack([noise.flatten(), snowy.flatten()])
+    assert abs(float(torch.corrcoef(both)[0, 1])) < 4 / math.sqrt(noise.numel())
 
 
 def test_digits_are_corrupted_too() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from brolly import APGD, L0, L2, Dataset, Linf, Measures, load_data, measure
 from brolly.data import CORRUPTIONS, Split
-from brolly.evaluation import SCORES, Count, class_measures
+from brolly.evaluation import SCORES, Count, class_measures, fit_temperature
 from brolly.evaluation._records import save_record
 from brolly.evaluation._worst_case import confident_errors, undetected_errors
 
@@ -142,6 +142,39 @@ def test_out_of_distribution(two, quick) -> None:
     assert all(each.positives == 40 for each in (*dark.detections, *noise.detections))
     # The inputs of this problem are uniform noise themselves.
     assert all(0.3 < each.auroc.value < 0.7 for each in noise.detections)
+
+
+@torch.no_grad()
+def test_what_is_fitted_is_fitted_on_validation_data(problems, quick) -> None:
+    test, other = (problems(2, examples=80, seed=seed) for seed in (0, 1))
+    validation = dataclasses.replace(other.split, name="validation")
+    data = Dataset("random", test.split, validation, test.split)
+    found = measure(test.model, data, Linf(0.02), corruptions=False)
+    logits = test.model(validation.inputs).double()
+    wanted = fit_temperature(logits, validation.labels)
+    assert found.calibration.temperature == pytest.approx(wanted, rel=1e-4)
+    assert found.calibration.validation == 80
+    clean = test.model(test.split.inputs).double()
+    for each in found.adversarial_detection:
+        score = SCORES[each.score]
+        assert each.threshold == pytest.approx(float(score(logits).quantile(0.95)), rel=1e-5)
+        flagged = score(clean) > each.threshold
+        assert each.flagged.hits == int(flagged.sum())
+        assert each.clean.hits == int((test.right & ~flagged).sum())
+
+
+def test_inputs_in_other_bounds(two, found: Measures, quick) -> None:
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
+    with torch.no_grad():
+        wide[1].weight.copy_(two.model[1].weight / 255)
+        wide[1].bias.copy_(two.model[1].bias)
+    split = dataclasses.replace(two.split, inputs=two.split.inputs * 255)
+    data = dataclasses.replace(dataset(split), bounds=(0.0, 255.0))
+    scaled = measure(wide, data, Linf(0.05 * 255, bounds=(0.0, 255.0)))
+    assert scaled.bounds == (0.0, 255.0)
+    assert scaled.robust == found.robust
+    pairs = zip(scaled.corruptions.cells, found.corruptions.cells, strict=True)
+    assert all(abs(a.accuracy.hits - b.accuracy.hits) <= 1 for a, b in pairs)
 
 
 def test_corruptions_are_counted(two, found: Measures) -> None:

@@ -49,6 +49,7 @@ def transfer(
     parts += ["--threat", threat] if threat else []
     parts += ["--examples", str(examples)] if examples is not None else []
     parts += ["--seed", str(seed)] if seed else []
+    parts += ["--output", str(output)] if output else []
     again = command(*parts, data_dir=data_dir, device=device)
     names = _names(runs)
     loaded = [load_run(run, data_dir) for run in runs]
