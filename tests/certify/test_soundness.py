@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import torch
-from oracles.layers import FIRST, NETWORKS, SHAPE, THREATS, WITHIN, images, network
+from oracles.layers import FIRST, SHAPE, THREATS, WITHIN, images, network
+from oracles.networks import seeded
 from torch import Tensor, nn
 
 from brolly import APGD, FMN, L1, L2, IntervalBounds, Linf, Threat
@@ -105,25 +106,45 @@ def test_no_attack_breaks_what_is_proved(name: str, kind: type[Threat]) -> None:
         assert not (nearest.success & (nearest.distance <= threat.eps) & proved).any()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_rounding_of_the_model_is_counted(name: str) -> None:
-    """Where the input does not move at all, rounding alone is what the bounds allow for."""
-    model, x = network(name), images(50)
-    wide, exact = x.double(), copy.deepcopy(model).double()
+def point(model: nn.Module, x: Tensor) -> Interval:
+    """What is known of the logits where the input does not move: all there is is rounding."""
+    wide = x.double()
     with torch.no_grad():
-        logits, truth = model(x), exact(wide)
-        point = Interval(wide, wide, Arithmetic.enclosing(model, x), torch.float32)
-        result = propagate(model, point)
-        alone = torch.cat([model(part) for part in x.split(1)])
-    # Not all of them round to the truth, so the bounds have to be wider than that.
-    assert (logits != truth).any()
-    for value in (logits, alone, truth):
-        assert ((result.lower <= value) & (value <= result.upper)).all()
+        still = Interval(wide, wide, Arithmetic.enclosing(model, x), torch.float32)
+        return propagate(model, still)
+
+
+@pytest.mark.parametrize("name", WITHIN)
+def test_rounding_of_every_layer_is_counted(name: str) -> None:
+    model = seeded(lambda: nn.Sequential(WITHIN[name](), nn.Flatten())).float()
+    x = images(50, shape=(3, 6, 6)) * 4 - 2
+    result = point(model, x)
+    with torch.no_grad():
+        outputs = [model(x), torch.cat([model(part) for part in x.split(1)])]
+        outputs.append(copy.deepcopy(model).double()(x.double()))
+    for output in outputs:
+        assert ((result.lower <= output) & (output <= result.upper)).all()
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_rounding_is_counted_in_differences_of_logits(name: str) -> None:
+    model, x = network(f"first-{name}"), images(50)
+    result, logits = point(model, x), model(x).detach().double()
     y = logits.argmax(1)
-    lead = (logits.double().gather(1, y[:, None]) - logits.double()).scatter(
-        1, y[:, None], torch.inf
-    )
+    lead = (logits.gather(1, y[:, None]) - logits).scatter(1, y[:, None], torch.inf)
     assert (_lead(result, y) <= lead).all()
+
+
+def test_rounding_of_the_label_is_counted_in_differences_of_logits() -> None:
+    """The other class does not round at all."""
+    model = nn.Linear(1, 2, bias=False)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[0.1], [0.0]]))
+    x = torch.rand(500, 1, generator=torch.Generator().manual_seed(0))
+    lead = _lead(point(model, x), torch.zeros(500, dtype=torch.long))[:, 1]
+    logits = model(x)[:, 0].detach().double()
+    assert (lead <= logits).all()
+    assert (logits < x[:, 0].double() * model.weight[0, 0].item()).any()  # rounded down
 
 
 @pytest.mark.parametrize("threat", THREATS.values(), ids=THREATS)

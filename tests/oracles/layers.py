@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from oracles.networks import Function, seeded
@@ -50,10 +51,6 @@ def after_convolution(layer: nn.Module, channels: int = 3) -> nn.Module:
 
 def dense(features: int = 72) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(features, 4))
-
-
-def function(forward: Callable[[Tensor], object]) -> Callable[[], nn.Module]:
-    return lambda: after_convolution(Function(forward))
 
 
 def used_batchnorm() -> nn.Module:
@@ -163,12 +160,16 @@ FIRST: dict[str, Callable[[], nn.Module]] = {
     ),
 }
 
+#: They take values `(batch, 3, 6, 6)`.
 WITHIN: dict[str, Callable[[], nn.Module]] = {
-    **{name: lambda build=build: after_convolution(build()) for name, build in ACTIVATIONS.items()},
-    **{name: lambda build=build: after_convolution(build()) for name, build in LAYERS.items()},
-    **{f"function-{name}": function(forward) for name, forward in FUNCTIONS.items()},
+    **ACTIVATIONS,
+    **LAYERS,
+    **{f"function-{name}": partial(Function, forward) for name, forward in FUNCTIONS.items()},
 }
-NETWORKS = {**WITHIN, **{f"first-{name}": build for name, build in FIRST.items()}}
+NETWORKS = {
+    **{name: lambda build=build: after_convolution(build()) for name, build in WITHIN.items()},
+    **{f"first-{name}": build for name, build in FIRST.items()},
+}
 
 
 def network(name: str, seed: int = 0) -> nn.Module:
