@@ -27,7 +27,7 @@ def test_a_study_is_kept_and_drawn(brolly, short, finished: Path) -> None:
     assert found.clean.total == 6
     assert found.model.name == "digits-plain"
     assert found.command == f"brolly study {finished} --examples 6"
-    assert out.startswith("Studied 6 examples against linf:0.15 in ")
+    assert out.splitlines()[-2].startswith("Studied 6 examples against linf:0.15 in ")
     assert found.command in (finished / "report.html").read_text()
     assert brolly(*found.command.split()[1:], "--threat", "l2:0.5", "--seed", "3").code == 0
     other = Study.load(finished / "study" / "l2-0.5.json")

@@ -11,7 +11,7 @@ def study(
     run: Path,
     *,
     threat: str | None = None,
-    examples: int = 200,
+    examples: int = 100,
     seed: int = 0,
     data_dir: Path | None = None,
     device: str | None = None,
@@ -46,7 +46,7 @@ def study(
     folder.check()
     parts = ["study", str(run)]
     parts += ["--threat", threat] if threat else []
-    parts += ["--examples", str(examples)] if examples != 200 else []
+    parts += ["--examples", str(examples)] if examples != 100 else []
     parts += ["--seed", str(seed)] if seed else []
     with folder.locked():
         recipe, model, data = load_run(run, data_dir)
@@ -60,6 +60,7 @@ def study(
             device=device,
             name=recipe.name,
             command=command(*parts, data_dir=data_dir, device=device),
+            on_progress=lambda stage: print(f"{stage} ...", flush=True),
         )
         path = run / "study" / f"{str(ball).replace(':', '-')}.json"
         found.save(path)

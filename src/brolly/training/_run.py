@@ -33,6 +33,7 @@ class RunFolder:
     model.safetensors   the weights of the best epoch; there once training has ended
     evaluation/*.json   results
     evidence/*.h5       what anyone can check them by
+    study/*.json        closer looks, for the report
     report.html         the page
     ```
     """
