@@ -69,3 +69,5 @@ from ._transfer import TransferMatrix as TransferMatrix
 from ._transfer import transfer_matrix as transfer_matrix
 from ._verify import Claim as Claim
 from ._verify import verify as verify
+from .checks import Subject as Subject
+from .checks import run_checks as run_checks

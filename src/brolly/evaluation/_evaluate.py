@@ -35,6 +35,7 @@ from ._shards import (
     together,
 )
 from ._work import Work, twin_of, with_evidence
+from .checks import Subject, run_checks
 
 _PICTURES = 12
 
@@ -59,7 +60,7 @@ def evaluate(
     batch_size: int = 256,
     curve_examples: int = 500,
     certificate: Certificate | None = IntervalBounds(),
-    checks: Checked = "",
+    checks: Checked = "cheap",
     seed: int = 0,
     precision: Precision = "float32",
     device: str | None = None,
@@ -252,8 +253,6 @@ def _finish(
         complete=True,
     )
     if _LEVELS.index(checks) > _LEVELS.index(state.checked):
-        from .checks import Subject, run_checks
-
         found = _adversarial(state, findings)
         subject = Subject(
             model=work.model,

@@ -226,7 +226,7 @@ def _check_shapes(evidence: Evidence, split: Split) -> None:
         raise ValueError(
             f"evidence is about {said.data.name}/{said.data.split} with inputs of shape "
             f"{tuple(shape)} and {len(said.data.classes)} classes, got {split.dataset}/"
-            f"{split.name} with {split.shape} and {len(split.classes)}; expected the data it is about"
+            f"{split.name} with {split.shape} and {len(split.classes)}; expected what it is about"
         )
     if len(said.index) and int(said.index.max()) >= len(split):
         raise ValueError(

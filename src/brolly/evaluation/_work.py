@@ -243,7 +243,8 @@ def twin_of(model: nn.Module, x: Tensor) -> nn.Module:
     """
     for memory in (torch.channels_last, torch.preserve_format):
         try:
-            twin = fold_batchnorm(model).to(memory_format=memory)
+            twin = fold_batchnorm(model)
+            twin.to(memory_format=memory)  # pyright: ignore[reportCallIssue]  # torch's stubs lack it
             said, again = Judge(model).logits(x), Judge(twin).logits(x)
         except Exception:  # the user's module may refuse a copy, or its layout, in any way
             continue

@@ -1,0 +1,45 @@
+"""Are the outputs logits of the classes, of a size that cross-entropy can bear?"""
+
+from ...losses import cross_entropy
+from ...models import are_probabilities
+from .._check import Check
+from ._subject import Subject, named
+
+_NAME = "logits-not-probabilities"
+_EXAMPLES = 256
+_VANISHED = 0.5
+_THRESHOLD = (
+    "rows are in [0, 1] and add up to 1; or more outputs than classes; or a cross-entropy of "
+    f"exactly 0 for more than {_VANISHED:.0%} of the examples that are right"
+)
+
+
+def logits_not_probabilities(subject: Subject) -> Check:
+    rows = subject.right[:_EXAMPLES]
+    if len(rows) == 0:
+        return Check(_NAME, "not applicable", "No example is right.", _THRESHOLD)
+    x, y = subject.inputs(rows)
+    logits = subject.judge.logits(x)
+    if are_probabilities(logits):
+        return Check(
+            _NAME, "fail",
+            "The outputs are probabilities, so cross-entropy takes a softmax of a softmax and its "
+            "gradient vanishes; return the values before the softmax.", _THRESHOLD,
+        )  # fmt: skip
+    classes = len(subject.split.classes)
+    if logits.shape[1] > classes:
+        return Check(
+            _NAME, "fail",
+            f"The model has {logits.shape[1]} outputs for {classes} classes; where an extra one "
+            "wins, a refusal counts as an error, and attacks aim at it.", _THRESHOLD,
+        )  # fmt: skip
+    vanished = cross_entropy(logits.float(), y) == 0
+    part = float(vanished.double().mean())
+    found = f"The cross-entropy is exactly 0 for {part:.0%} of {len(rows)} examples"
+    if part > _VANISHED:
+        return Check(
+            _NAME, "warn",
+            f"{found}: the logits are so large that its gradient rounds away.", _THRESHOLD,
+            named(rows[vanished.cpu()]),
+        )  # fmt: skip
+    return Check(_NAME, "pass", f"{found}; rows are no probabilities.", _THRESHOLD)
