@@ -164,6 +164,24 @@ def test_a_model_that_draws_random_numbers_is_told() -> None:
     assert seen.certified is None
 
 
+class Refusing(Halves):
+    """Raises where the first value is above 0.8."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if (x[:, 0] > 0.8).any():
+            raise RuntimeError("too bright")
+        return super().forward(x)
+
+
+@pytest.mark.usefixtures("few_queries")
+def test_a_model_that_raises_on_some_inputs_fails_there() -> None:
+    seen = study(Refusing(), split(), Linf(0.15))
+    assert seen.clean.hits == 2  # without the input at 0.9
+    assert any("too bright" in warning for warning in seen.warnings)
+    assert seen.minimal.distance[0] == 0
+    assert seen.gradients.prediction == (-1, 1, 0, 0)
+
+
 class Noisy(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + 0.01 * torch.randn_like(x)

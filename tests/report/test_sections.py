@@ -321,4 +321,8 @@ def test_evidence_is_read_where_the_clean_inputs_are_given(tmp_path):
     assert np.array_equal(found.adversarial, broken.adversarial)
     other = dataclasses.replace(split, labels=labels.flip(0))
     assert read_run(folder, other).broken == {}
+    dataclasses.replace(evaluation, broken_by=evaluation.broken_by[::-1].copy()).save(
+        folder / "evaluation" / "0.json"
+    )
+    assert read_run(folder, split).broken == {}  # evidence of an earlier state
     assert read_run(folder).broken == {}

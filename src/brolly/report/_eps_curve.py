@@ -241,8 +241,8 @@ def _notes(evaluations: Sequence[Evaluation], studies: Sequence[Study | None]) -
     if totals:
         notes.append(
             f"Certified accuracy{' and nearest inputs' if len(evaluations) == 1 else ''}: "
-            f"{_sizes(totals)} (brolly study); every true accuracy lies between the certified "
-            "and the lowest other line."
+            f"{_sizes(totals)} (brolly study); but for the intervals, true accuracies lie "
+            "between the certified and the lowest other line."
         )
     if len(evaluations) == 1 and len(evaluations[0].attacks) > 1 and evaluations[0].complete:
         notes.append(

@@ -73,7 +73,8 @@ def read_run(folder: Path, split: Split | None = None) -> RunResults:
         folder: Where the run lies.
         split: The examples that were evaluated. Evidence holds adversarial inputs only; with the
             clean ones beside them, all broken examples can be chosen from and averaged over.
-            None, or another split: the page shows the pictures that the evaluation kept.
+            None, another split, or evidence of an earlier state: the page shows the pictures that
+            the evaluation kept.
 
     Raises:
         ValueError: The folder holds no `recipe.yaml`, or one of its files is damaged.
@@ -86,7 +87,9 @@ def read_run(folder: Path, split: Split | None = None) -> RunResults:
     for number, (evaluation, path) in enumerate(loaded):
         proof = folder / "evidence" / f"{path.stem}.h5"
         if split is not None and proof.is_file() and evaluation.data.sha256 == split.sha256:
-            broken[number] = _read_broken(proof, split)
+            evidence = Evidence.load(proof)
+            if _is_about(evidence, evaluation):
+                broken[number] = _with_clean(evidence, split)
     return RunResults(
         name=str(recipe.get("name") or folder.resolve().name),
         recipe=recipe,
@@ -100,8 +103,14 @@ def read_run(folder: Path, split: Split | None = None) -> RunResults:
     )
 
 
-def _read_broken(path: Path, split: Split) -> BrokenExamples:
-    evidence = Evidence.load(path)
+def _is_about(evidence: Evidence, evaluation: Evaluation) -> bool:
+    """Whether the evidence is of this evaluation, and not of an earlier state of it."""
+    broken = evaluation.index[evaluation.broken_by >= 0]
+    same_model = evidence.evaluation.model.sha256 == evaluation.model.sha256
+    return same_model and np.array_equal(evidence.adversarial_index, broken)
+
+
+def _with_clean(evidence: Evidence, split: Split) -> BrokenExamples:
     rows = torch.from_numpy(evidence.adversarial_index)
     return BrokenExamples(
         index=evidence.adversarial_index,
