@@ -240,7 +240,11 @@ def _finish(
 ) -> Evaluation:
     """What is left to do when every attack has met every example."""
     if curve_examples and not state.curve and state.samples == 1:
-        state = work.draw_curve(state, curve_examples)
+        try:
+            state = work.draw_curve(state, curve_examples)
+        except ValueError as error:  # the model has no gradients, which the curve's attack needs
+            note = f"no robust accuracy against eps: {error}"
+            state = dataclasses.replace(state, warnings=(*state.warnings, note))
     refuted = tuple(
         f"{record.name} claimed {record.refuted} successes that the evaluator refuted"
         for record in state.attacks

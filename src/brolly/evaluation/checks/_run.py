@@ -82,5 +82,5 @@ def _carry_out(name: str, look: Look, subject: Subject) -> Check:
         return look(subject)
     except torch.OutOfMemoryError:
         raise
-    except RuntimeError as error:  # torch's own, from inside the user's module
-        return Check(name, "warn", f"The model raised: {error}", "the check could not be run")
+    except (RuntimeError, ValueError) as error:  # the model's, or an attack's about the model
+        return Check(name, "warn", f"It could not be run: {error}.", "it cannot be run")

@@ -291,7 +291,8 @@ def iterative_beats_single_step(subject: Subject) -> Check:
     if len(early) >= ENOUGH and len(early) > part * len(survivors):
         return Check(
             name, "warn", f"{said} in ten steps: the model was fitted to single steps "
-            "(catastrophic overfitting), and what it survives of them means nothing.", threshold, named(early),
+            "(catastrophic overfitting), and what it survives of them means nothing.", threshold,
+            named(early),
         )  # fmt: skip
     return Check(
         name, "pass", f"{said}; no single step broke what iterative attacks left.", threshold
