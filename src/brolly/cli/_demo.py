@@ -16,9 +16,10 @@ def demo(*, folder: Path = Path("demo")) -> int:
         Where runs and report.html go.
     """
     from ..recipes import Recipe
-    from ..report import read_run, write_report
+    from ..report import write_report
     from ..training import RunFolder
     from ._evaluate import evaluate_run
+    from ._report import read_results
     from ._train import train_in
 
     runs = []
@@ -30,6 +31,6 @@ def demo(*, folder: Path = Path("demo")) -> int:
         command = f"brolly evaluate {run.path}"
         print(evaluate_run(run.path, command=command).verdict())
         runs.append(run.path)
-    page = write_report(folder / "report.html", [read_run(run) for run in runs])
+    page = write_report(folder / "report.html", [read_results(run, None) for run in runs])
     print(f"\nReport: {page.resolve()}")
     return 0

@@ -79,10 +79,11 @@ def evaluate(
     except KeyboardInterrupt:
         print(f"\nInterrupted; what is done is kept. Go on with: {again}", file=sys.stderr)
         return 130
-    from ..report import read_run, write_report
+    from ..report import write_report
     from ..training import RunFolder
+    from ._report import read_results
 
-    page = write_report(run / "report.html", [read_run(run)])
+    page = write_report(run / "report.html", [read_results(run, data_dir)])
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     for finding in result.checks:
