@@ -99,7 +99,7 @@ def k_winners(seed: int) -> nn.Module:
     Clean 98, PGD 77; Square 49.
     """
     with seeded(seed):
-        layers = (nn.Linear(64, 256), KWinners(20), nn.Linear(256, 256), KWinners(20))
+        layers = (nn.Linear(64, 256), KWinners(12), nn.Linear(256, 256), KWinners(12))
         return train(nn.Sequential(normalize(), nn.Flatten(), *layers, nn.Linear(256, 10)))
 
 

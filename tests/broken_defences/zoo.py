@@ -109,7 +109,7 @@ BROKEN = {defence.name: defence for defence in _BROKEN}
 SOUND = {defence.name: defence for defence in _SOUND}
 
 #: Test examples that every model of the zoo is evaluated on.
-EXAMPLES = 80
+EXAMPLES = 60
 
 
 @functools.cache
