@@ -12,6 +12,7 @@ from brolly import APGD, FMN, L1, L2, IntervalBounds, Linf, Threat
 from brolly._draws import Draws
 from brolly.certify import bounds
 from brolly.certify._arithmetic import Arithmetic
+from brolly.certify._ball import Ball
 from brolly.certify._enclose import enclose
 from brolly.certify._interval import _lead
 from brolly.certify._tensor import Interval, propagate
@@ -106,11 +107,12 @@ def test_no_attack_breaks_what_is_proved(name: str, kind: type[Threat]) -> None:
         assert not (nearest.success & (nearest.distance <= threat.eps) & proved).any()
 
 
-def point(model: nn.Module, x: Tensor) -> Interval:
+def point(model: nn.Module, x: Tensor, order: int | None = None) -> Interval:
     """What is known of the logits where the input does not move: all there is is rounding."""
-    wide = x.double()
+    wide, zero = x.double(), torch.zeros_like(x.double())
+    ball = None if order is None else Ball(order, 1e-12, wide, zero + 1, zero, zero, zero)
     with torch.no_grad():
-        still = Interval(wide, wide, Arithmetic.enclosing(model, x), torch.float32)
+        still = Interval(wide, wide, Arithmetic.enclosing(model, x), torch.float32, ball)
         return propagate(model, still)
 
 
@@ -126,22 +128,25 @@ def test_rounding_of_every_layer_is_counted(name: str) -> None:
         assert ((result.lower <= output) & (output <= result.upper)).all()
 
 
+@pytest.mark.parametrize("order", [None, 1, 2])
 @pytest.mark.parametrize("name", FIRST)
-def test_rounding_is_counted_in_differences_of_logits(name: str) -> None:
+def test_rounding_is_counted_in_differences_of_logits(name: str, order: int | None) -> None:
     model, x = network(f"first-{name}"), images(50)
-    result, logits = point(model, x), model(x).detach().double()
+    result, logits = point(model, x, order), model(x).detach().double()
+    assert ((result.lower <= logits) & (logits <= result.upper)).all()
     y = logits.argmax(1)
     lead = (logits.gather(1, y[:, None]) - logits).scatter(1, y[:, None], torch.inf)
     assert (_lead(result, y) <= lead).all()
 
 
-def test_rounding_of_the_label_is_counted_in_differences_of_logits() -> None:
+@pytest.mark.parametrize("order", [None, 1, 2])
+def test_rounding_of_the_label_is_counted_in_differences_of_logits(order: int | None) -> None:
     """The other class does not round at all."""
     model = nn.Linear(1, 2, bias=False)
     with torch.no_grad():
         model.weight.copy_(torch.tensor([[0.1], [0.0]]))
     x = torch.rand(500, 1, generator=torch.Generator().manual_seed(0))
-    lead = _lead(point(model, x), torch.zeros(500, dtype=torch.long))[:, 1]
+    lead = _lead(point(model, x, order), torch.zeros(500, dtype=torch.long))[:, 1]
     logits = model(x)[:, 0].detach().double()
     assert (lead <= logits).all()
     assert (logits < x[:, 0].double() * model.weight[0, 0].item()).any()  # rounded down
@@ -173,3 +178,16 @@ def test_a_margin_beyond_rounding_is_proved() -> None:
     x = torch.tensor([[0.5, 0.5], [0.500001, 0.5], [0.50001, 0.5], [0.5, 0.50001]])
     proved = IntervalBounds().proves(model, x, torch.zeros(4, dtype=torch.long), Linf(0.0))
     assert proved.tolist() == [False, False, True, False]
+
+
+def test_of_values_that_overflow_nothing_is_known() -> None:
+    """In float32 they become infinite, and times 0 no number; in float64 they would pass."""
+    model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6), nn.Sigmoid(), nn.Linear(6, 2))
+    with torch.no_grad():
+        model[0].weight.fill_(1e20)
+        model[1].weight.fill_(1e20)
+    x = torch.rand(4, 6, generator=torch.Generator().manual_seed(0))
+    result = point(model, x)
+    assert result.lower.isnan().all()
+    assert result.upper.isnan().all()
+    assert not IntervalBounds().proves(model, x, torch.zeros(4).long(), Linf(0.0)).any()
