@@ -10,7 +10,7 @@ from oracles.layers import THREATS, images, network
 from oracles.networks import Branches, Function, mlp
 from torch import Tensor, nn
 
-from brolly import L2, Affine, BlackBox, Certificate, IntervalBounds, Linf, Masked, Threat
+from brolly import L0, L1, L2, Affine, BlackBox, Certificate, IntervalBounds, Linf, Masked, Threat
 from brolly.certify import Unsupported, bounds
 from brolly.models import LeNet, SmallCNN
 
@@ -34,10 +34,13 @@ def test_less_is_proved_of_more(threat: Threat) -> None:
     assert counts[0] > counts[-1]
 
 
-def test_at_eps_0_the_right_ones_are_proved() -> None:
-    model, x, y = small()
+@pytest.mark.parametrize("name", ["basic-block", "first-normalize", "first-normalize-convolution"])
+@pytest.mark.parametrize("kind", [Linf, L2, L1, L0])
+def test_at_eps_0_the_right_ones_are_proved(name: str, kind: type[Threat]) -> None:
+    model, x = network(name), images(16)
+    y = model(x).argmax(1)
     y[::2] = (y[::2] + 1) % 4
-    assert PROVES(model, x, y, Linf(0.0)).tolist() == [False, True] * 8
+    assert PROVES(model, x, y, kind(0)).tolist() == [False, True] * 8
 
 
 def test_with_every_input_allowed_nothing_is_proved_unless_nothing_changes() -> None:

@@ -16,7 +16,7 @@ from brolly.certify._ball import Ball
 from brolly.certify._enclose import enclose
 from brolly.certify._interval import _lead
 from brolly.certify._tensor import Interval, propagate
-from brolly.models import MLP, LeNet, ResNet, SmallCNN
+from brolly.models import MLP, LeNet, Normalize, ResNet, SmallCNN
 
 
 def enclosure(model: nn.Module, x: Tensor, threat: Threat) -> tuple[Tensor, Tensor]:
@@ -137,6 +137,16 @@ def test_rounding_is_counted_in_differences_of_logits(name: str, order: int | No
     y = logits.argmax(1)
     lead = (logits.gather(1, y[:, None]) - logits).scatter(1, y[:, None], torch.inf)
     assert (_lead(result, y) <= lead).all()
+
+
+@pytest.mark.parametrize("layer", [Normalize([0.4, 0.6], [0.2, 0.4]), nn.BatchNorm2d(2).eval()])
+def test_rounding_before_the_first_linear_layer_is_counted(layer: nn.Module) -> None:
+    model, x = nn.Sequential(layer, nn.Flatten()), images(50)
+    ball = point(model, x, 2).ball
+    assert ball is not None
+    off = (model(x).double() - ball.center).abs()
+    assert (off > 0).any()
+    assert (off <= ball.error).all()
 
 
 @pytest.mark.parametrize("order", [None, 1, 2])

@@ -123,6 +123,8 @@ def _fill_round(slope: Tensor, room: Tensor, eps: float) -> Tensor:
     Any multiplier gives an upper bound; the best one is where `t = min(slope / multiplier, room)`
     has length eps, which halving finds.
     """
+    if eps == 0:
+        return torch.zeros_like(slope[..., 0])
     high = torch.linalg.vector_norm(slope, 2, dim=2, keepdim=True) / eps
     low = torch.zeros_like(high)
 
