@@ -217,6 +217,9 @@ REFUSED = {
         lambda: after(lambda x: x + F.relu(x.view(-1, 6), inplace=True)),
         "shares memory with another.*inplace=True",
     ),
+    "another-way": (
+        lambda: after(lambda x: another_way(x)), r"goes another way.*\(item\)"
+    ),
     "assignment": (lambda: after(lambda x: assigned(x)), "do not understand __setitem__"),
     "no-tensor-of-its-input": (
         lambda: after(lambda x: torch.zeros(len(x), 6)), "does not depend on its input"
@@ -234,6 +237,13 @@ REFUSED = {
 def in_autocast(weight: Tensor, x: Tensor) -> Tensor:
     with torch.autocast("cpu", torch.bfloat16):
         return x @ weight
+
+
+def another_way(x: Tensor) -> Tensor:
+    try:
+        return x if x.sum().item() > 0 else -x
+    except ValueError:
+        return 0 * x
 
 
 def assigned(x: Tensor) -> Tensor:
@@ -268,6 +278,13 @@ def test_threats_that_are_not_understood_are_refused(threat) -> None:
     model, x, y = small()
     with pytest.raises(Unsupported, match=r"not understand.*Linf"):
         PROVES(model, x, y, threat)
+
+
+def test_a_double_model_that_rounds_to_float32_is_refused() -> None:
+    model = after(lambda x: x.float().double()).double()
+    x = images(3).double()
+    with pytest.raises(Unsupported, match="converts values to float32"):
+        PROVES(model, x, model(x).argmax(1), Linf(0.0))
 
 
 def test_bad_arguments() -> None:

@@ -61,6 +61,10 @@ class Arithmetic:
             operand = max(operand, _PRODUCTS["high"])
         return cls(torch.float64, 2.0**-24, 2 * operand + operand**2)
 
+    @property
+    def rounds_less_than_float32(self) -> bool:
+        return 0 < self.unit < 2.0**-24
+
     def rounding(self, operations: int) -> float:
         """Relative error after that many roundings, and those of the bounds."""
         error = (operations + 4) * self.unit

@@ -455,6 +455,8 @@ def _to(input: Interval, *args: Any, **kwargs: Any) -> Interval:
             f"the model converts values to {target.dtype} on {target.device}; interval bounds "
             "follow float32 and float64 on one device"
         )
+    if target.dtype == torch.float32 and input.arithmetic.rounds_less_than_float32:
+        raise Unsupported("the model converts values to float32, but is itself in float64")
     rounded = _scaled(input, 1.0, 0.0)
     return Interval(rounded.lower, rounded.upper, input.arithmetic, target.dtype, rounded.ball)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..models import check_logits
@@ -138,7 +139,7 @@ class Interval(Tensor):
         if not args and "input" in kwargs:
             args = (kwargs.pop("input"),)
         bounded = list(_intervals((*args, *kwargs.values())))
-        if torch.is_autocast_enabled(bounded[0].lower.device.type):
+        if any(torch.is_autocast_enabled(tensor.lower.device.type) for tensor in bounded):
             raise Unsupported("the model switches autocast on, whose rounding is not understood")
         in_place = kwargs.pop("inplace", False)
         if name.endswith("_") and not name.endswith("__"):
@@ -177,10 +178,15 @@ def propagate(model: nn.Module, x: Interval) -> Interval:
         Unsupported: The model does what is not followed; says what, and in which of its modules.
     """
     try:
-        with _NoRandomness(), torch.autocast(x.device.type, enabled=False):
+        with _NoRandomness(), _Witness() as witness, torch.autocast(x.device.type, enabled=False):
             logits = model(x)
     except Unsupported as error:
         raise Unsupported(f"{error}{_place(error, model)}") from None
+    if witness.error is not None:
+        raise Unsupported(
+            f"the model goes another way after an error that only its bounds may raise: "
+            f"{witness.error}"
+        )
     if isinstance(logits, Tensor) and not isinstance(logits, Interval):
         raise Unsupported(
             "the model's output does not depend on its input by operations that interval bounds "
@@ -203,6 +209,25 @@ class _NoRandomness(TorchDispatchMode):
         if torch.Tag.nondeterministic_seeded in func.tags:
             raise Unsupported(f"the model draws random numbers ({func}), so no output is certain")
         return func(*args, **(kwargs or {}))
+
+
+class _Witness(TorchFunctionMode):
+    """Remembers the first error of an operation, also where the model catches it."""
+
+    error: Exception | None = None
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        try:
+            return func(*args, **(kwargs or {}))
+        except Exception as error:
+            self.error = self.error or error
+            raise
 
 
 def _name_of(func: Callable[..., Any]) -> str:
