@@ -11,6 +11,7 @@ from torch import nn
 
 import brolly
 from brolly import Evaluation
+from brolly.evaluation._evaluation import Checked
 
 _BROKEN = (
     Defence(
@@ -119,8 +120,8 @@ def trained(name: str, seed: int) -> nn.Module:
 
 
 @functools.cache
-def examined(name: str, seed: int) -> Evaluation:
-    """A model of the zoo, evaluated with all checks."""
+def examined(name: str, seed: int, checks: Checked = "full") -> Evaluation:
+    """A model of the zoo, evaluated and checked."""
     defence = (BROKEN | SOUND)[name]
     return brolly.evaluate(
         trained(name, seed),
@@ -128,7 +129,7 @@ def examined(name: str, seed: int) -> Evaluation:
         defence.threat,
         attacks=brolly.quick(defence.threat),
         examples=EXAMPLES,
-        checks="full",
+        checks=checks,
         train=digits().train,
         seed=seed,
     )
