@@ -123,6 +123,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
 FUNCTIONS: dict[str, Callable[[Tensor], object]] = {
     "numbers": lambda x: 1 - (2 * x - 0.3) / -0.7 + x / 3,
     "negative": lambda x: -x,
+    "whole-numbers": lambda x: x - torch.arange(6, dtype=torch.uint8),
     "difference": lambda x: x - 0.5 * x.relu(),
     "product": lambda x: x * x.sigmoid(),
     "cat": lambda x: torch.cat([x, x.tanh(), torch.ones(len(x), 1, 6, 6)], 1),
