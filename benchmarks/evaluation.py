@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from brolly import Evaluation, evaluate, standard, verify
+from brolly import PGD, Evaluation, evaluate, standard, verify
 from brolly.recipes import load_run
 
 SEED = 0
@@ -82,9 +82,10 @@ def run_processes(run: Path, examples: int, folder: Path) -> None:
 def run_evidence(run: Path, examples: int, folder: Path) -> None:
     recipe, model, data = load_run(run)
     file = folder / "evidence.h5"
+    threat = recipe.build_threat()
     result = evaluate(
-        model, data.test, recipe.build_threat(), examples=examples, precision="bfloat16",
-        checks="", curve_examples=0, evidence=file, seed=SEED,
+        model, data.test, threat, attacks=PGD(threat, steps=10), examples=examples,
+        precision="bfloat16", checks="", curve_examples=0, evidence=file, seed=SEED,
     )  # fmt: skip
     print(result.verdict())
     start = time.perf_counter()
