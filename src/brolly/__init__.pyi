@@ -58,8 +58,8 @@ from .data import Flip as Flip
 from .data import Shift as Shift
 from .data import load_data as load_data
 from .evaluation import Evaluation as Evaluation
-from .evaluation import Measures as Measures
 from .evaluation import Evidence as Evidence
+from .evaluation import Measures as Measures
 from .evaluation import evaluate as evaluate
 from .evaluation import measure as measure
 from .evaluation import study as study
