@@ -96,7 +96,7 @@ def k_winners(seed: int) -> nn.Module:
     """k-winners-take-all activations (Xiao et al. 2020); broken by Tramer et al. 2020.
 
     The function jumps wherever the winners change, and its gradient knows nothing of that.
-    Clean 98, PGD 77; Square 49.
+    One unit in twenty wins. Clean 92, PGD 79; Square 50.
     """
     with seeded(seed):
         layers = (nn.Linear(64, 256), KWinners(12), nn.Linear(256, 256), KWinners(12))

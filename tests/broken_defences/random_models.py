@@ -40,9 +40,9 @@ def random_resize(seed: int) -> nn.Module:
 class NoisyLinear(nn.Linear):
     """A linear layer whose weights are drawn anew at each pass, in eval mode, too."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         spread = self.weight.detach().std()
-        return linear(x, self.weight + spread * torch.randn_like(self.weight), self.bias)
+        return linear(input, self.weight + spread * torch.randn_like(self.weight), self.bias)
 
 
 def noisy_weights(seed: int) -> nn.Module:

@@ -23,10 +23,10 @@ def adversarial(seed: int) -> nn.Module:
         return train(nn.Sequential(normalize(), dense()), loss, epochs=15)
 
 
-def worst_logits(layers: nn.Sequential, x: Tensor, y: Tensor, eps: float) -> Tensor:
+def worst_logits(model: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
     """Logits at once lowest for the label and highest for the others in a box around `x`."""
     low, high = (x - eps).clamp(0, 1), (x + eps).clamp(0, 1)
-    for layer in layers:
+    for layer in model.children():
         if isinstance(layer, nn.Linear):
             centre, radius = (low + high) / 2, (high - low) / 2
             centre, radius = layer(centre), radius @ layer.weight.abs().T
@@ -54,10 +54,8 @@ def certified(seed: int) -> nn.Module:
 
 def small(seed: int) -> nn.Module:
     """Softmax regression."""
-    model = brolly.models.SoftmaxRegression(64, 10, normalize=digits().statistics)
     with seeded(seed):
-        model[2].reset_parameters()
-        return train(model)
+        return train(brolly.models.SoftmaxRegression(64, 10, normalize=digits().statistics))
 
 
 def smooth(seed: int) -> nn.Module:

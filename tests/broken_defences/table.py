@@ -27,7 +27,7 @@ Letters = dict[str, str]
 
 def letters(model: str, seeds: Sequence[int]) -> Letters:
     """What every check says about a model, one letter a seed."""
-    found = dict.fromkeys(NAMES, "")
+    found: Letters = dict.fromkeys(NAMES, "")
     for seed in seeds:
         said = {check.name: _MARKS.get(check.status, "·") for check in examined(model, seed).checks}
         found = {name: found[name] + said.get(name, "·") for name in NAMES}
@@ -69,7 +69,7 @@ def table(found: Mapping[str, Letters], seeds: Sequence[int]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="The table of the zoo.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--write", type=Path, help="page to put the table into")
     arguments = parser.parse_args()

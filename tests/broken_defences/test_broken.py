@@ -39,6 +39,7 @@ class MeanLogit(nn.Module):
 
     def __init__(self, ensemble: nn.Module) -> None:
         super().__init__()
+        assert isinstance(ensemble, output_scale.MeanProbability)
         self.members = ensemble.members
 
     def forward(self, x: Tensor) -> Tensor:
