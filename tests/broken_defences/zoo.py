@@ -121,7 +121,7 @@ def trained(name: str, seed: int) -> nn.Module:
 
 @functools.cache
 def examined(name: str, seed: int, checks: Checked = "full") -> Evaluation:
-    """A model of the zoo, evaluated and checked."""
+    """A model of the zoo, evaluated and checked; with `full` its curve is drawn, too."""
     defence = (BROKEN | SOUND)[name]
     return brolly.evaluate(
         trained(name, seed),
@@ -130,6 +130,7 @@ def examined(name: str, seed: int, checks: Checked = "full") -> Evaluation:
         attacks=brolly.quick(defence.threat),
         examples=EXAMPLES,
         checks=checks,
+        curve_examples=EXAMPLES if checks == "full" else 0,
         train=digits().train,
         seed=seed,
     )
