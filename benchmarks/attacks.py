@@ -79,7 +79,7 @@ def run_standard(model: nn.Module, split: Split, threat: Threat, precision: str)
     start = time.perf_counter()
     result = evaluate(
         model, split, threat, attacks=standard(threat), precision=precision,
-        curve_examples=0, batch_size=500, seed=SEED,
+        curve_examples=0, certificate=None, checks="", batch_size=500, seed=SEED,
     )  # fmt: skip
     ours = time.perf_counter() - start
     held = Judge(model).predict(x) == y
@@ -157,8 +157,8 @@ def run_pgd(model: nn.Module, split: Split, threat: Threat, precision: str) -> N
     attack = PGD(threat, steps=steps, step_size=step, restarts=restarts)
     start = time.perf_counter()
     result = evaluate(
-        model, split, threat, attacks=attack, precision=precision, curve_examples=0, seed=SEED,
-        batch_size=500,
+        model, split, threat, attacks=attack, precision=precision, curve_examples=0,
+        certificate=None, checks="", batch_size=500, seed=SEED,
     )  # fmt: skip
     ours = time.perf_counter() - start
     table(

@@ -22,10 +22,15 @@ def main(file: str, processes: str, rank: str = "", meeting: str = "") -> None:
             "gloo", init_method=f"file://{meeting}", rank=int(rank), world_size=2
         )
     threat = Linf(0.06)
+    mine = [data.test.inputs, data.test.labels, *model.parameters()]
+    places = [tensor.data_ptr() for tensor in mine]
     evaluate(
         model, data.test, threat, attacks=[APGD(threat, steps=10), Square(threat, queries=50)],
         examples=200, batch_size=20, curve_examples=0, checks="", processes=int(processes),
         save_to=file,
     )  # fmt: skip
+    assert places == [
+        tensor.data_ptr() for tensor in mine
+    ]  # or views of them would hang in the air
     if rank:
         torch.distributed.destroy_process_group()

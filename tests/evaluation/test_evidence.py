@@ -59,6 +59,14 @@ def test_all_its_claims_hold(problem, file: Path) -> None:
     assert {claim.examined for claim in claims} > {1, 60}
 
 
+def test_claims_hold_where_the_model_is_never_right(problem, tmp_path: Path) -> None:
+    labels = (problem.model(problem.split.inputs).argmax(1) + 1) % 3
+    problem = dataclasses.replace(problem, split=dataclasses.replace(problem.split, labels=labels))
+    result = run(problem, evidence=tmp_path / "wrong.h5")
+    assert result.clean.hits == 0
+    assert failing(verify(tmp_path / "wrong.h5", problem.model, problem.split)) == {}
+
+
 def test_any_hdf5_reader_opens_it(file: Path) -> None:
     with h5py.File(file) as opened:
         assert opened.attrs["kind"] == "brolly evidence"

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from brolly import APGD, PGD, Evaluation, Evidence, Linf, Square, evaluate
+from brolly.evaluation._evaluation import PER_EXAMPLE
 
 
 def run(problem, threat=None, **changes) -> Evaluation:
@@ -148,14 +149,7 @@ def alone(tmp_path_factory) -> Evaluation:
 def same(one: Evaluation, other: Evaluation) -> bool:
     return all(
         np.array_equal(getattr(one, name), getattr(other, name), equal_nan=name == "distance")
-        for name in (
-            "broken_by",
-            "tried",
-            "queries",
-            "adversarial_prediction",
-            "distance",
-            "proved",
-        )
+        for name in PER_EXAMPLE
     ) and [(a.name, a.broke, a.done, a.cost.forwards) for a in one.attacks] == [
         (a.name, a.broke, a.done, a.cost.forwards) for a in other.attacks
     ]

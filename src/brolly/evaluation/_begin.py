@@ -54,7 +54,7 @@ def begin(
         samples=samples,
         attacks=tuple(AttackRecord(attack.name, _settings(attack)) for attack in attacks),
         index=np.arange(examples),
-        label=split.labels[:examples].cpu().numpy(),
+        label=split.labels[:examples].cpu().numpy().copy(),
         clean_prediction=np.full(examples, NO_PREDICTION),
         adversarial_prediction=np.full(examples, NO_PREDICTION),
         broken_by=np.full(examples, HELD),

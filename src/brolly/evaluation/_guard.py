@@ -56,10 +56,14 @@ class Guarded(nn.Module):
             message = f"{type(error).__name__}: {error}"
             if message not in self.messages:
                 self.messages.append(message)
-        failed = x.flatten(1).sum(1, keepdim=True) * torch.nan
         return torch.cat(
             [
-                failed[row : row + 1].expand(-1, self.classes) if logits is None else logits
+                # Of its own row alone: 0 * NaN would make the gradients of all rows NaN.
+                (x[row : row + 1].flatten(1).sum(1, keepdim=True) * torch.nan).expand(
+                    -1, self.classes
+                )
+                if logits is None
+                else logits
                 for row, logits in enumerate(answers)
             ]
         )

@@ -87,6 +87,14 @@ def in_processes(
         ValueError: The model cannot be sent to another process, or a share raised one.
         RuntimeError: A process ended before its share did.
     """
+    try:
+        # As bytes: torch would move the storages of the caller's tensors into shared memory.
+        sent = pickle.dumps(work)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"the model or an attack cannot be sent to another process: {error}. Define its class "
+            "at the top level of a module, or use one process"
+        ) from None
     context = multiprocessing.get_context("spawn")
     news = context.Queue()
     threads = max(1, torch.get_num_threads() // processes)
@@ -96,18 +104,12 @@ def in_processes(
         for number, share in enumerate(_shares(state, processes)):
             process = context.Process(
                 target=_attack_share,
-                args=(work, share, findings, _share(state, str(number)), number, threads,
+                args=(sent, share, findings, _share(state, str(number)), number, threads,
                       os.getpid(), news),
                 daemon=True,
             )  # fmt: skip
-            try:
-                with _deaf_to_interrupts():  # as the new process is from its first moment
-                    process.start()
-            except (pickle.PicklingError, AttributeError, TypeError) as error:
-                raise ValueError(
-                    f"the model or an attack cannot be sent to another process: {error}. Define "
-                    "its class at the top level of a module, or use one process"
-                ) from None
+            with _deaf_to_interrupts():  # as the new process is from its first moment
+                process.start()
             started.append(process)
         for number, share, error in _listen(news, started):
             if error is not None:
@@ -153,7 +155,7 @@ def _listen(
 
 
 def _attack_share(
-    work: Work, share: Evaluation, findings: Findings, name: str, number: int, threads: int,
+    sent: bytes, share: Evaluation, findings: Findings, name: str, number: int, threads: int,
     parent: int, news: Any,
 ) -> None:  # fmt: skip
     """What a process does."""
@@ -166,6 +168,7 @@ def _attack_share(
         return _keep_share(findings, name, share)
 
     try:
+        work: Work = pickle.loads(sent)
         news.put((number, work.attack(share, findings, keep), None, True))
     except Exception as error:
         kind = type(error) if isinstance(error, ValueError | OSError) else RuntimeError

@@ -98,7 +98,7 @@ class Work:
                 **values,
                 certificate=named,
                 warnings=tuple(dict.fromkeys((*state.warnings, *warnings))),
-            )
+            ).counted()
         )
 
     def show_again(

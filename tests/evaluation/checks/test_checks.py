@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from brolly import APGD, FGSM, PGD, Evaluation, Linf, Square, evaluate
+from brolly import APGD, FGSM, L1, L2, PGD, Evaluation, Linf, Square, evaluate
 from brolly.data import Split
 from brolly.evaluation import Check, Subject, run_checks
+from brolly.evaluation._guard import Guarded
 from brolly.evaluation.checks import NAMES
 
 
@@ -136,6 +137,26 @@ class Twice(Halves):
         return super().forward(self.two(self.one(x)))
 
 
+class Moving(Halves):
+    """Updates running statistics in eval mode, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, x):
+        self.mean.mul_(0.9).add_(0.1 * x.detach().mean())
+        return super().forward(x)
+
+
+class Training(Halves):
+    """Puts a part of itself back into training mode."""
+
+    def forward(self, x):
+        self.linear.train()
+        return super().forward(x)
+
+
 class NaN(Halves):
     def forward(self, x):
         logits = super().forward(x)
@@ -164,6 +185,8 @@ class Jumping(Halves):
         (StraightThrough, "finite-differences", "fail"),
         (BatchMates, "returned-examples", "fail"),
         (Twice, "data-hygiene", "fail"),
+        (Moving, "model-hygiene", "fail"),
+        (Training, "model-hygiene", "fail"),
         (NaN, "nan-logits", "fail"),
         (Jumping, "stable-predictions", "fail"),
         (Jumping, "noise-beats-white-box", "fail"),
@@ -173,6 +196,72 @@ def test_a_fault_is_found_by_the_check_that_names_it(split, model, name, status)
     random = name == "random-model"
     _, found = look(model(), split.first(20) if random else split, full=random)
     assert found[name].status == status, found[name].verdict
+
+
+class UnitFeatures(nn.Sequential):
+    """Normalises features, not inputs."""
+
+    def __init__(self) -> None:
+        class L2Normalize(nn.Module):
+            def forward(self, x):
+                return x / x.norm(dim=1, keepdim=True)
+
+        super().__init__(Halves(), L2Normalize(), nn.Linear(2, 2))
+        with torch.no_grad():
+            self[2].weight.copy_(4 * torch.eye(2))
+            self[2].bias.zero_()
+
+
+def test_normalised_features_are_no_normalised_inputs(split: Split) -> None:
+    assert look(UnitFeatures(), split)[1]["data-hygiene"].status == "pass"
+
+
+@pytest.mark.parametrize("threat", [Linf(1e-3), L2(0.01), L1(0.02)])
+def test_a_sound_model_that_holds_raises_no_alarm(split: Split, threat) -> None:
+    result = evaluate(Halves(), split, threat, attacks=APGD(threat), curve_examples=60)
+    assert result.curve[-1].robust.rate > 0.6
+    assert alarms({check.name: check for check in result.checks}) == set()
+
+
+def test_what_an_attack_meets_outside_the_ball_is_no_success(split: Split) -> None:
+    threat = L1(0.6)
+    result = evaluate(Halves(), split, threat, attacks=APGD(threat), curve_examples=0)
+    found = {check.name: check for check in result.checks}
+    assert 0 < result.robust.hits < len(split)
+    assert found["silent-success"].status == "pass"
+
+
+class Picky(Halves):
+    """Raises what only a user's module would raise, near inputs that it answers."""
+
+    def forward(self, x):
+        if ((x.sum((1, 2, 3)) * 1000) % 7 < 0.5).any():
+            raise KeyError("no such bucket")
+        return super().forward(x)
+
+
+def test_a_model_that_raises_anything_ends_no_check(split: Split) -> None:
+    _, found = look(Picky(), split, full=True)
+    assert tuple(found) == NAMES
+    assert found["nan-logits"].status == "fail"
+    assert found["gradient-graph"].status == "pass"
+
+
+def test_an_input_that_a_model_raises_on_leaves_the_gradients_of_the_others(split: Split) -> None:
+    class Narrow(Halves):
+        def forward(self, x):
+            if (x[:, 0, 0, 0] > 0.9).any():
+                raise KeyError("too bright")
+            return super().forward(x)
+
+    x = split.inputs.clone().requires_grad_()
+    bright = split.inputs[:, 0, 0, 0] > 0.9
+    assert 0 < int(bright.sum()) < len(split)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Guarded(Narrow())(x)[:, 0].sum().backward()
+    assert x.grad is not None
+    assert (x.grad.isnan().flatten(1).any(1) == bright).all()
 
 
 def test_a_cut_graph_is_told_where_the_attacks_need_none(split: Split) -> None:

@@ -7,6 +7,8 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
+from ..._draws import Draws
+from ...attacks._engine import private_randomness, untouched
 from .._check import Check
 from .._evaluation import HELD
 from .._judge import NO_PREDICTION, model_sha256
@@ -85,12 +87,16 @@ def model_hygiene(subject: Subject) -> Check:
             threshold,
         )
     x, _ = subject.inputs(torch.arange(min(2, len(subject.split))))
-    training = [module.training for module in subject.model.modules()]
-    before = _buffers(subject.model)
-    subject.judge.logits(x)
-    if [module.training for module in subject.model.modules()] != training:
+    draws = Draws(subject.seed, torch.arange(1))
+    # Inside, as what a pass changes is put back at the end.
+    with untouched(subject.model), private_randomness(draws, x.device), torch.no_grad():
+        before = _buffers(subject.model)
+        subject.guarded(x)
+        after = _buffers(subject.model)
+        training = any(module.training for module in subject.model.modules())
+    if training:
         return Check(name, "fail", "A forward pass changes the mode of modules.", threshold)
-    if _buffers(subject.model) != before:
+    if after != before:
         return Check(name, "fail", "A forward pass changes buffers.", threshold)
     return Check(
         name, "pass", "Weights, buffers and modes are what they were before the attacks.", threshold
@@ -113,8 +119,13 @@ def data_hygiene(subject: Subject) -> Check:
     )
     low, high = subject.threat.bounds
     outside, twice = [], ""
+
+    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if inputs and inputs[0].shape[1:] == subject.split.shape:  # not features
+            outside.append(_range(inputs[0]))
+
     hooks = [
-        module.register_forward_pre_hook(lambda module, inputs: outside.append(_range(inputs[0])))
+        module.register_forward_pre_hook(look)
         for module in subject.model.modules()
         if "normalize" in type(module).__name__.lower()
     ]

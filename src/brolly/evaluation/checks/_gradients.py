@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..._draws import Draws
 from ...attacks._engine import private_randomness, untouched
 from ...losses import cross_entropy, margin
+from ...models import BPDA
 from .._check import Check
 from ._subject import Subject, named
 
@@ -75,6 +76,8 @@ def finite_differences(subject: Subject) -> Check:
     if subject.random or len(rows) == 0:
         why = "The model is random." if subject.random else "No example is right."
         return Check(name, "not applicable", why, _FINITE)
+    if any(isinstance(module, BPDA) for module in subject.model.modules()):
+        return Check(name, "not applicable", "BPDA replaces gradients on purpose.", _FINITE)
     x, y = subject.inputs(rows)
     try:
         exact = copy.deepcopy(subject.model).double().eval()
@@ -115,7 +118,7 @@ def finite_differences(subject: Subject) -> Check:
 
 def _gradient(subject: Subject, loss, x: Tensor, y: Tensor) -> Tensor:
     with private_randomness(Draws(subject.seed, torch.arange(1)), x.device):
-        return _input_gradient(subject.model, loss, x, y)
+        return _input_gradient(subject.guarded, loss, x, y)
 
 
 def _input_gradient(model: nn.Module, loss, x: Tensor, y: Tensor) -> Tensor:

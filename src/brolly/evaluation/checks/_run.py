@@ -82,5 +82,6 @@ def _carry_out(name: str, look: Look, subject: Subject) -> Check:
         return look(subject)
     except torch.OutOfMemoryError:
         raise
-    except (RuntimeError, ValueError) as error:  # the model's, or an attack's about the model
-        return Check(name, "warn", f"It could not be run: {error}.", "it cannot be run")
+    except Exception as error:  # whatever the user's module may raise
+        said = f"{type(error).__name__}: {error}"
+        return Check(name, "warn", f"It could not be run ({said}).", "it cannot be run")
