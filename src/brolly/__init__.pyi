@@ -5,10 +5,12 @@ from . import evaluation as evaluation
 from . import losses as losses
 from . import models as models
 from . import objectives as objectives
+from . import penalties as penalties
 from . import recipes as recipes
 from . import report as report
 from . import threats as threats
 from . import training as training
+from . import weights as weights
 from ._environment import __version__ as __version__
 from .attacks import APGD as APGD
 from .attacks import BIM as BIM
@@ -92,3 +94,6 @@ from .training import Plateau as Plateau
 from .training import RunFolder as RunFolder
 from .training import Step as Step
 from .training import fit as fit
+from .weights import ASAM as ASAM
+from .weights import AWP as AWP
+from .weights import SAM as SAM

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..data import Batch, Split
 from ..threats import Threat
 from ..threats._threat import per_example
-from ._objective import Crafting, Loss, Objective, crafting
+from ._objective import Crafting, LossOf, Objective, crafting
 from ._single_step import smoothed_loss, start_gradient
 
 
@@ -78,7 +78,7 @@ class ATTA(Objective):
         if self._memory is not None and state:
             self._memory.load_state(state)
 
-    def __call__(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Loss:
+    def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
         threat, memory = self.adversary, self._memory
         with crafting(model, batch, generator, self.mode) as draws:
             start = threat.sample(batch.x, draws)
@@ -88,7 +88,7 @@ class ATTA(Objective):
         x_adv = threat.project(start + self.step * threat.eps * direction, batch.x)
         if memory is not None:
             memory.keep(batch, x_adv)
-        return smoothed_loss(model, x_adv, batch.y, self.label_smoothing)
+        return lambda model: smoothed_loss(model, x_adv, batch.y, self.label_smoothing)
 
 
 class _Memory:

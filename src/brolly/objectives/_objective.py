@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -28,12 +28,19 @@ class Loss(NamedTuple):
     logs: Mapping[str, Tensor]
 
 
+#: The loss of one batch, as a function of the model: its inputs and everything random are fixed.
+LossOf = Callable[[nn.Module], Loss]
+
+
 @dataclasses.dataclass(frozen=True)
 class Objective(abc.ABC):
     """What training minimises.
 
     Called with the model in training mode, a batch and a generator, it returns the loss, whose
     graph reaches the parameters. The model is left in the modes it came in.
+
+    The search for adversarial inputs (`craft`) comes before the loss at them, so that the same
+    loss can be looked at with other weights (`brolly.weights`).
 
     An objective that remembers something of each example from epoch to epoch says so in
     `remembers`, and keeps it in the copy that `begin` returns.
@@ -46,9 +53,18 @@ class Objective(abc.ABC):
     def threat(self) -> Threat | None:
         """The threat that is trained against, if any."""
 
+    @property
+    def replays(self) -> int:
+        """Steps taken on each batch before the next one comes."""
+        return 1
+
     @abc.abstractmethod
+    def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
+        """Makes the inputs that the loss of a batch is computed at; returns that loss."""
+
     def __call__(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Loss:
         """Loss of a batch."""
+        return self.craft(model, batch, generator)(model)
 
     def begin(self, split: Split, device: torch.device | str) -> Objective:
         """The objective of one training run on `split`, with a memory of its own."""

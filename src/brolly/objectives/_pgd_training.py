@@ -11,7 +11,7 @@ from ..attacks import PGD
 from ..data import Batch
 from ..losses import cross_entropy
 from ..threats import Threat
-from ._objective import Crafting, Loss, Objective, crafting, forward
+from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +43,11 @@ class PGDTraining(Objective):
     def threat(self) -> Threat:
         return self.attack.threat
 
-    def __call__(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Loss:
+    def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
         def loss(x: Tensor) -> Tensor:
             return cross_entropy(forward(model, x), batch.y)
 
         with crafting(model, batch, generator, self.mode) as draws:
             start = self.threat.sample(batch.x, draws) if self.attack.random_start else batch.x
             x_adv = self.attack.climb(loss, batch.x, start)
-        return Loss(cross_entropy(forward(model, x_adv), batch.y).mean(), {})
+        return lambda model: Loss(cross_entropy(forward(model, x_adv), batch.y).mean(), {})

@@ -10,7 +10,7 @@ from torch import nn
 from ..data import Batch
 from ..losses import cross_entropy
 from ..threats import Threat
-from ._objective import Loss, Objective, forward
+from ._objective import Loss, LossOf, Objective, forward
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,5 +24,5 @@ class Plain(Objective):
     def threat(self) -> Threat | None:
         return None
 
-    def __call__(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Loss:
-        return Loss(cross_entropy(forward(model, batch.x), batch.y).mean(), {})
+    def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
+        return lambda model: Loss(cross_entropy(forward(model, batch.x), batch.y).mean(), {})

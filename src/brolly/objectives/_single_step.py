@@ -11,7 +11,7 @@ from ..attacks._engine import input_gradient
 from ..data import Batch
 from ..losses import cross_entropy
 from ..threats import Threat
-from ._objective import Crafting, Loss, Objective, crafting, forward
+from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +50,13 @@ class NFGSM(Objective):
     def threat(self) -> Threat:
         return self.adversary
 
-    def __call__(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Loss:
+    def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
         threat = self.adversary
         with crafting(model, batch, generator, self.mode) as draws:
             noisy = threat.with_eps(self.noise * threat.eps).sample(batch.x, draws)
             direction = threat.ascend(start_gradient(model, noisy, batch.y))
         x_adv = (noisy + self.step * threat.eps * direction).clamp_(*threat.bounds)
-        return smoothed_loss(model, x_adv, batch.y, self.label_smoothing)
+        return lambda model: smoothed_loss(model, x_adv, batch.y, self.label_smoothing)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,13 +93,13 @@ class FGSMRS(Objective):
     def threat(self) -> Threat:
         return self.adversary
 
-    def __call__(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Loss:
+    def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
         threat = self.adversary
         with crafting(model, batch, generator, self.mode) as draws:
             start = threat.sample(batch.x, draws)
             direction = threat.ascend(start_gradient(model, start, batch.y))
         x_adv = threat.project(start + self.step * threat.eps * direction, batch.x)
-        return smoothed_loss(model, x_adv, batch.y, self.label_smoothing)
+        return lambda model: smoothed_loss(model, x_adv, batch.y, self.label_smoothing)
 
 
 def start_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

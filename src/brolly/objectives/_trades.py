@@ -11,7 +11,7 @@ from ..attacks import PGD
 from ..data import Batch
 from ..losses import cross_entropy, kl
 from ..threats import Threat
-from ._objective import Crafting, Loss, Objective, crafting, forward
+from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ class TRADES(Objective):
     def threat(self) -> Threat:
         return self.attack.threat
 
-    def __call__(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> Loss:
+    def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
         x = batch.x
         with crafting(model, batch, generator, self.mode) as draws:
             with torch.no_grad():
@@ -70,10 +70,14 @@ class TRADES(Objective):
 
             start = self.threat.project(x + self.spread * draws.normal(x), x)
             x_adv = self.attack.climb(divergence, x, start)
-        logits = forward(model, x)
-        natural = cross_entropy(logits, batch.y).mean()
-        robust = kl(forward(model, x_adv), logits).mean()
-        return Loss(
-            natural + self.beta * robust,
-            {"natural": natural.detach(), "divergence": robust.detach()},
-        )
+
+        def loss(model: nn.Module) -> Loss:
+            logits = forward(model, x)
+            natural = cross_entropy(logits, batch.y).mean()
+            robust = kl(forward(model, x_adv), logits).mean()
+            return Loss(
+                natural + self.beta * robust,
+                {"natural": natural.detach(), "divergence": robust.detach()},
+            )
+
+        return loss

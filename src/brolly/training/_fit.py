@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,15 +16,17 @@ from torch import Tensor, nn
 
 from .._device import pick_device
 from ..attacks._engine import untouched
-from ..data import Augmentation, Batches, Dataset
+from ..data import Augmentation, Batch, Batches, Dataset
 from ..models import check_logits
-from ..objectives import Objective, Plain
+from ..objectives import Loss, Objective, Plain
+from ..penalties import Penalty
 from ..threats import Threat
+from ..weights import WeightSearch
 from ._average import EMA
 from ._history import EpochRecord, History
 from ._optimizers import SGD, Optimizer
 from ._run import RunFolder
-from ._schedules import OneCycle, Progress, Schedule
+from ._schedules import OneCycle, Progress, Schedule, parse_length
 from ._validation import Accuracies, Checker, SelectBy, Validation, catastrophic_overfitting
 
 Precision = Literal["float32", "bfloat16"]
@@ -38,12 +41,16 @@ def fit(
     data: Dataset,
     *,
     objective: Objective | None = None,
+    penalty: Penalty | None = None,
+    weights: WeightSearch | None = None,
     epochs: int = 20,
     threat: Threat | None = None,
     optimizer: Optimizer | None = None,
     schedule: Schedule | None = None,
     average: EMA | None = None,
     batch_size: int = 128,
+    accumulate: int = 1,
+    clip: float | None = None,
     augment: Sequence[Augmentation] = (),
     precision: Precision = "float32",
     validation: Validation | None = None,
@@ -67,12 +74,17 @@ def fit(
         model: Any module that maps `(batch, ...)` to logits `(batch, classes)`.
         data: Train and validation split.
         objective: What to minimise; None: `Plain()`.
+        penalty: What to minimise beside it, from the weights alone.
+        weights: Search for worse weights nearby, which each step then descends at (`AWP`, `SAM`).
         epochs: Passes over the training split.
         threat: For the robust validation accuracy; None: that of the objective.
         optimizer: None: `SGD()`.
         schedule: Learning-rate schedule, per step; None: `OneCycle()`.
         average: Average of the weights, which is then what is checked and kept; None: no average.
-        batch_size: Examples per step; a last, smaller batch of an epoch is left out.
+        batch_size: Examples per batch; a last, smaller batch of an epoch is left out.
+        accumulate: Batches per step of the optimiser, whose gradients are averaged; batches that
+            are left over at the end of an epoch make a step of their own.
+        clip: Largest norm of the gradient of all parameters together; None: as it is.
         augment: Applied to each training batch in turn.
         precision: `bfloat16` runs forward passes under autocast; weights stay float32.
         validation: How much to check; None: `Validation()`.
@@ -118,6 +130,7 @@ def fit(
             f"{type(objective).__name__} remembers a perturbation for each pixel, and augmentation "
             "would move the pixels from under it. Leave augment empty, or train with NFGSM"
         )
+    _check_combination(objective, weights, accumulate, clip)
     device = pick_device(device)
     check = Checker(data, threat, validation or Validation(), seed, device)
     # Dropout and the like draw from the global generator; it is lent to the training and returned.
@@ -129,8 +142,9 @@ def fit(
         torch.manual_seed(seed)
         _check_model(model.to(device), data, device)
         trainer = _Trainer(
-            model, data, objective, optimizer or SGD(), schedule or OneCycle(), average, epochs,
-            batch_size, augment, precision, seed, device,
+            model, data, objective, penalty, weights, optimizer or SGD(),
+            schedule or OneCycle(), average, epochs, batch_size, accumulate, clip, augment,
+            precision, seed, device,
         )  # fmt: skip
         if run is not None and (state := run.load_state()) is not None:
             trainer.load_state(state)
@@ -150,11 +164,13 @@ class _Trainer:
     """What changes while training: weights, their average, optimiser, randomness, records."""
 
     def __init__(
-        self, model: nn.Module, data: Dataset, objective: Objective, optimizer: Optimizer,
-        schedule: Schedule, average: EMA | None, epochs: int, batch_size: int,
+        self, model: nn.Module, data: Dataset, objective: Objective, penalty: Penalty | None,
+        weights: WeightSearch | None, optimizer: Optimizer, schedule: Schedule,
+        average: EMA | None, epochs: int, batch_size: int, accumulate: int, clip: float | None,
         augment: Sequence[Augmentation], precision: Precision, seed: int, device: str,
     ) -> None:  # fmt: skip
         self.model, self.schedule = model, schedule
+        self.penalty, self.weights, self.accumulate, self.clip = penalty, weights, accumulate, clip
         self.objective = objective.begin(data.train, device)
         self.average, self.precision, self.device = average, precision, device
         self.shadow = copy.deepcopy(model) if average else model
@@ -163,7 +179,8 @@ class _Trainer:
         self._order = torch.Generator().manual_seed(seed)
         self._noise = torch.Generator().manual_seed(seed + 1)
         self.batches = Batches(data.train, batch_size, device, self._order, augment, drop_last=True)
-        self.steps = epochs * len(self.batches)
+        self.steps_per_epoch = math.ceil(len(self.batches) / accumulate) * self.objective.replays
+        self.steps = epochs * self.steps_per_epoch
         self.epoch, self.seconds, self.stopped = 0, 0.0, ""
         self.scores: list[float] = []
         self.records: list[EpochRecord] = []
@@ -173,42 +190,62 @@ class _Trainer:
         self, on_step: Callable[[int, int], None] | None
     ) -> tuple[float, dict[str, float]]:
         """One pass over the training split; returns the mean loss and its parts."""
-        start, total = time.perf_counter(), 0.0
+        start, step = time.perf_counter(), self.epoch * self.steps_per_epoch
+        total, count = 0.0, 0
         logs: dict[str, float] = defaultdict(float)
-        for number, batch in enumerate(self.batches):
-            step = self.epoch * len(self.batches) + number
-            progress = Progress(step, self.steps, len(self.batches), self.scores)
-            self._set_rate(self.schedule.factor(progress))
-            # Without the cache: a weight cast while crafting would lose its gradient later.
-            with torch.autocast(
-                torch.device(self.device).type,
-                torch.bfloat16,
-                enabled=self.precision == "bfloat16",
-                cache_enabled=False,
-            ):
-                loss = self.objective(self.model, batch, self._noise)
-            value = float(loss.value.detach())
-            if not math.isfinite(value):
-                raise TrainingDiverged(
-                    f"the loss became {value} at epoch {self.epoch + 1}, step {number + 1} of "
-                    f"{len(self.batches)}; the state after epoch {self.epoch} is kept. Lower the "
-                    "learning rate (optimizer.lr) or lengthen the warm-up"
-                )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.value.backward()
-            self.optimizer.step()
-            if self.average:
-                self.average.update(self.shadow, self.model, step)
-            total += value
-            for name, part in loss.logs.items():
-                logs[name] += float(part)
-            if on_step is not None:
-                on_step(step + 1, self.steps)
+        for batches in _groups(self.batches, self.accumulate):
+            for _ in range(self.objective.replays):
+                self._set_rate(step)
+                self.optimizer.zero_grad(set_to_none=True)
+                for batch in batches:
+                    loss = self._loss(batch, step)
+                    (loss.value / len(batches)).backward()
+                    total, count = total + float(loss.value.detach()), count + 1
+                    for name, part in loss.logs.items():
+                        logs[name] += float(part)
+                self._step(step)
+                step += 1
+                if on_step is not None:
+                    on_step(step, self.steps)
         self.optimizer.zero_grad(set_to_none=True)
         self.epoch += 1
         self.seconds += time.perf_counter() - start
-        count = len(self.batches)
         return total / count, {name: value / count for name, value in logs.items()}
+
+    def _loss(self, batch: Batch, step: int) -> Loss:
+        """The loss of a batch, at the worst weights nearby, and the penalty."""
+        # Without the cache: a weight cast while crafting would lose its gradient later.
+        with torch.autocast(
+            torch.device(self.device).type,
+            torch.bfloat16,
+            enabled=self.precision == "bfloat16",
+            cache_enabled=False,
+        ):
+            loss_of, place = self.objective.craft(self.model, batch, self._noise), self.model
+            search = self.weights
+            if search and step >= parse_length(search.warmup, self.steps_per_epoch):
+                place = search(self.model, lambda model: loss_of(model).value)
+            loss = loss_of(place)
+        if self.penalty is not None:
+            penalty = self.penalty(self.model)
+            loss = Loss(loss.value + penalty, {**loss.logs, "penalty": penalty.detach()})
+        if not math.isfinite(value := float(loss.value.detach())):
+            raise TrainingDiverged(
+                f"the loss became {value} at epoch {self.epoch + 1}, step "
+                f"{step % self.steps_per_epoch + 1} of {self.steps_per_epoch}; the state after "
+                f"epoch {self.epoch} is kept. Lower the learning rate (optimizer.lr), lengthen the "
+                "warm-up or clip gradients"
+            )
+        return loss
+
+    def _step(self, step: int) -> None:
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        self.optimizer.step()
+        if self.penalty is not None:
+            self.penalty.after_step(self.model, self.rate)
+        if self.average:
+            self.average.update(self.shadow, self.model, step)
 
     @property
     def rate(self) -> float:
@@ -249,7 +286,9 @@ class _Trainer:
         self.stopped, self.scores = state["stopped"], state["scores"]
         self.records = [EpochRecord(**record) for record in state["records"]]
 
-    def _set_rate(self, factor: float) -> None:
+    def _set_rate(self, step: int) -> None:
+        progress = Progress(step, self.steps, self.steps_per_epoch, self.scores)
+        factor = self.schedule.factor(progress)
         for group, rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = rate * factor
 
@@ -319,6 +358,46 @@ class _Policy:
                 f"{_since_best(trainer.scores)} checks"
             )
         return dataclasses.replace(record, best=better, note=trainer.stopped or None)
+
+
+def _check_combination(
+    objective: Objective, weights: WeightSearch | None, accumulate: int, clip: float | None
+) -> None:
+    """Raises ValueError, with all reasons at once, where parts of a training do not go together."""
+    reasons = []
+    if accumulate < 1:
+        reasons.append(f"accumulate is {accumulate}; expected 1 or more")
+    if clip is not None and not clip > 0:
+        reasons.append(f"clip is {clip}; expected more than 0, or None")
+    if accumulate > 1 and weights:
+        reasons.append(
+            f"accumulate is {accumulate}, but {type(weights).__name__} would search for worse "
+            "weights for each batch alone; use a larger batch_size instead"
+        )
+    if accumulate > 1 and objective.replays > 1:
+        reasons.append(
+            f"accumulate is {accumulate}, but {type(objective).__name__} steps on each batch "
+            f"{objective.replays} times; use one of the two"
+        )
+    if objective.replays > 1 and weights:
+        reasons.append(
+            f"{type(objective).__name__} takes its next perturbation from the backward pass of the "
+            "step, which a search for worse weights would disturb; leave weights out"
+        )
+    if weights:
+        try:
+            parse_length(weights.warmup, 1)
+        except ValueError as error:
+            reasons.append(str(error))
+    if reasons:
+        raise ValueError("; ".join(reasons))
+
+
+def _groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
+    """Batches in lists of `size`; the last may be shorter."""
+    rest = iter(batches)
+    while group := list(itertools.islice(rest, size)):
+        yield group
 
 
 def _check_model(model: nn.Module, data: Dataset, device: str) -> None:

@@ -1,0 +1,6 @@
+"""Penalties: scalars of the weights that training minimises beside the loss."""
+
+from ._penalty import Covers as Covers
+from ._penalty import Penalty as Penalty
+from ._penalty import Sum as Sum
+from ._penalty import covered as covered
