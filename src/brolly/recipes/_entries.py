@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .. import models, objectives, training
+from .. import models, objectives, penalties, training, weights
 from ..attacks import PGD
 from ..data import Flip, Shift
 from ._component import Component, components
 
 if TYPE_CHECKING:  # the kinds are made at run time; a type checker sees what they share
-    Model = Objective = Optimizer = Schedule = Average = Augmentation = Component
+    Model = Objective = Penalty = Weights = Component
+    Optimizer = Schedule = Average = Augmentation = Component
 else:
     Model = components(
         {
@@ -38,6 +39,18 @@ else:
         given=("adversary",),
         nested={PGD: components({"pgd": PGD}, given=("threat", "restarts"))},
     )
+    Penalty = components(
+        {
+            "l2": penalties.L2,
+        }
+    )
+    Weights = components(
+        {
+            "awp": weights.AWP,
+            "sam": weights.SAM,
+            "asam": weights.ASAM,
+        }
+    )
     Optimizer = components({"sgd": training.SGD, "adamw": training.AdamW})
     Schedule = components(
         {
@@ -51,3 +64,6 @@ else:
     )
     Average = components({"ema": training.EMA})
     Augmentation = components({"shift": Shift, "flip": Flip})
+
+#: All of them.
+KINDS = (Model, Objective, Penalty, Weights, Optimizer, Schedule, Average, Augmentation)

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from .._names import suggest
-from ._entries import Augmentation, Model, Objective, Optimizer, Schedule
+from ._entries import KINDS
 
 #: What to write, by the beginning of pydantic's name for the error.
 _EXPECTED = {
@@ -28,6 +28,8 @@ def describe_errors(error: ValidationError, recipe: type[BaseModel]) -> list[str
 
 def _path(error: Any) -> str:
     """The keys a user wrote, without the names of components that pydantic puts between."""
+    if not error["loc"]:
+        return "recipe"
     *parents, last = error["loc"]
     keys = [str(part) for part in parents if not _is_tag(part)]
     if not _is_tag(last) or error["type"] == "extra_forbidden":
@@ -37,9 +39,7 @@ def _path(error: Any) -> str:
 
 def _is_tag(part: str | int) -> bool:
     names = {
-        kind.model_fields["name"].default
-        for kinds in (Augmentation, Model, Objective, Optimizer, Schedule)
-        for kind in typing.get_args(typing.get_args(kinds)[0])
+        kind.model_fields["name"].default for kinds in KINDS for kind in _members(kinds) or [kinds]
     }
     return part in names
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,15 +15,26 @@ from pydantic import (
     Field,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
-from .. import objectives
+from .. import objectives, penalties, weights
 from .._files import sha256
 from .._names import suggest
 from ..data import DATASETS
 from ..threats import Threat, parse_threat
+from ..training import check_combination
 from ._component import Component, Number
-from ._entries import Augmentation, Average, Model, Objective, Optimizer, Schedule
+from ._entries import (
+    Augmentation,
+    Average,
+    Model,
+    Objective,
+    Optimizer,
+    Penalty,
+    Schedule,
+    Weights,
+)
 from ._errors import describe_errors
 
 _SHIPPED = Path(__file__).parent / "shipped"
@@ -80,8 +93,12 @@ class Recipe(_Entry):
         model: Network.
         threat: What the network is to stand, e.g. `linf:0.1`.
         objective: What training minimises.
+        penalties: What it minimises beside that, from the weights alone; they add up.
+        weights: Perturbations of the weights: a search for worse ones (one at most).
         optimizer, schedule, average: How.
         epochs, batch_size: How long.
+        accumulate: Batches per step of the optimiser.
+        clip: Largest norm of the gradient of all parameters together.
         precision: `float32`, or `bfloat16` for autocast.
         validation: What is checked after an epoch.
         select_by: Metric of the best epoch.
@@ -100,11 +117,15 @@ class Recipe(_Entry):
     model: Model
     threat: str
     objective: Objective
+    penalties: tuple[Penalty, ...] = ()
+    weights: tuple[Weights, ...] = ()
     optimizer: Optimizer = _default("sgd")
     schedule: Schedule = _default("one-cycle")
     average: Average | None = None
     epochs: int = Field(default=20, ge=1)
     batch_size: int = Field(default=128, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    clip: Number | None = Field(default=None, gt=0)
     precision: Literal["float32", "bfloat16"] = "float32"
     validation: Validation = Validation()
     select_by: Literal["robust", "clean"] = "robust"
@@ -124,6 +145,14 @@ class Recipe(_Entry):
         if "threat" in info.data:
             _build_objective(objective, parse_threat(info.data["threat"]))
         return objective
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Recipe:
+        check_combination(
+            self.build_objective(), self.build_penalty(), self.build_weight_search(),
+            [entry.build() for entry in self.data.augment], self.accumulate, self.clip,
+        )  # fmt: skip
+        return self
 
     @classmethod
     def load(cls, source: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
@@ -164,20 +193,49 @@ class Recipe(_Entry):
         """The objective, against the threat."""
         return _build_objective(self.objective, self.build_threat(bounds))
 
+    def build_penalty(self) -> penalties.Penalty | None:
+        """The sum of the penalties; None without any."""
+        terms = [entry.build() for entry in self.penalties]
+        return functools.reduce(operator.add, terms) if terms else None
+
+    def build_weight_search(self) -> weights.WeightSearch | None:
+        """The search for worse weights, if there is one.
+
+        Raises:
+            ValueError: There are several.
+        """
+        searches = [entry.build() for entry in self.weights]
+        if len(searches) > 1:
+            names = " and ".join(entry.name for entry in self.weights)
+            raise ValueError(f"weights has {names}, which search for worse weights; use one")
+        return searches[0] if searches else None
+
     def to_yaml(self) -> str:
         """The whole recipe, defaults included."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=100)
 
     @property
     def sha256(self) -> str:
-        """Hash of the whole recipe, defaults included."""
-        tree = self.model_dump(mode="json")
+        """Hash of what differs from the defaults, so that it outlives keys that are added."""
+        tree = _without_defaults(self)
         return sha256(json.dumps(tree, sort_keys=True).encode())
 
     @property
     def folder(self) -> str:
         """Name of the run folder: the recipe's name and the beginning of its hash."""
         return f"{self.name}-{self.sha256[:8]}"
+
+
+def _without_defaults(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_without_defaults(part) for part in value]
+    if not isinstance(value, BaseModel):
+        return value
+    return {
+        name: _without_defaults(getattr(value, name))
+        for name, field in type(value).model_fields.items()
+        if name == "name" or getattr(value, name) != field.default
+    }
 
 
 def _build_objective(objective: Component, threat: Threat) -> objectives.Objective:

@@ -76,22 +76,32 @@ def train_recipe(
         on_epoch: Called after each epoch.
 
     Raises:
-        ValueError: The data is not to be had, or the folder is damaged or of a newer brolly.
+        ValueError: The data is not to be had, or the folder is damaged, of a newer brolly, or of
+            another recipe.
         TrainingDiverged: The loss became NaN or infinite.
     """
     data = build_data(recipe, data_dir)
     run.create(recipe.to_yaml(), describe_environment())
+    if Recipe.load(run.recipe) != recipe:
+        raise ValueError(
+            f"{run.path} holds a run of another recipe, or of this one with other defaults; it was "
+            "left as it is. Train into another folder"
+        )
     model = build_model(recipe, data)
     history = fit(
         model,
         data,
         objective=recipe.build_objective(data.bounds),
+        penalty=recipe.build_penalty(),
+        weights=recipe.build_weight_search(),
         epochs=recipe.epochs,
         threat=recipe.build_threat(data.bounds),
         optimizer=recipe.optimizer.build(),
         schedule=recipe.schedule.build(),
         average=recipe.average and recipe.average.build(),
         batch_size=recipe.batch_size,
+        accumulate=recipe.accumulate,
+        clip=recipe.clip,
         augment=[entry.build() for entry in recipe.data.augment],
         precision=recipe.precision,
         validation=FitValidation(**recipe.validation.model_dump()),

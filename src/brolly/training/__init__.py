@@ -1,6 +1,7 @@
 """Training: `fit`, what it is made of and the folder it leaves behind."""
 
 from ._average import EMA as EMA
+from ._combination import check_combination as check_combination
 from ._fit import Precision as Precision
 from ._fit import TrainingDiverged as TrainingDiverged
 from ._fit import fit as fit

@@ -23,6 +23,7 @@ from ..penalties import Penalty
 from ..threats import Threat
 from ..weights import WeightSearch
 from ._average import EMA
+from ._combination import check_combination
 from ._history import EpochRecord, History
 from ._optimizers import SGD, Optimizer
 from ._run import RunFolder
@@ -125,12 +126,7 @@ def fit(
             f"epochs is {epochs}, batch_size is {batch_size} for {len(data.train)} training "
             f"examples; expected 1 epoch or more and a batch size of 1 to {len(data.train)}"
         )
-    if augment and objective.remembers:
-        raise ValueError(
-            f"{type(objective).__name__} remembers a perturbation for each pixel, and augmentation "
-            "would move the pixels from under it. Leave augment empty, or train with NFGSM"
-        )
-    _check_combination(objective, weights, accumulate, clip)
+    check_combination(objective, penalty, weights, augment, accumulate, clip)
     device = pick_device(device)
     check = Checker(data, threat, validation or Validation(), seed, device)
     # Dropout and the like draw from the global generator; it is lent to the training and returned.
@@ -358,39 +354,6 @@ class _Policy:
                 f"{_since_best(trainer.scores)} checks"
             )
         return dataclasses.replace(record, best=better, note=trainer.stopped or None)
-
-
-def _check_combination(
-    objective: Objective, weights: WeightSearch | None, accumulate: int, clip: float | None
-) -> None:
-    """Raises ValueError, with all reasons at once, where parts of a training do not go together."""
-    reasons = []
-    if accumulate < 1:
-        reasons.append(f"accumulate is {accumulate}; expected 1 or more")
-    if clip is not None and not clip > 0:
-        reasons.append(f"clip is {clip}; expected more than 0, or None")
-    if accumulate > 1 and weights:
-        reasons.append(
-            f"accumulate is {accumulate}, but {type(weights).__name__} would search for worse "
-            "weights for each batch alone; use a larger batch_size instead"
-        )
-    if accumulate > 1 and objective.replays > 1:
-        reasons.append(
-            f"accumulate is {accumulate}, but {type(objective).__name__} steps on each batch "
-            f"{objective.replays} times; use one of the two"
-        )
-    if objective.replays > 1 and weights:
-        reasons.append(
-            f"{type(objective).__name__} takes its next perturbation from the backward pass of the "
-            "step, which a search for worse weights would disturb; leave weights out"
-        )
-    if weights:
-        try:
-            parse_length(weights.warmup, 1)
-        except ValueError as error:
-            reasons.append(str(error))
-    if reasons:
-        raise ValueError("; ".join(reasons))
 
 
 def _groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
