@@ -28,6 +28,7 @@ from ._history import EpochRecord, History
 from ._optimizers import SGD, Optimizer
 from ._run import RunFolder
 from ._schedules import OneCycle, Progress, Schedule, parse_length
+from ._step_sizes import StepSizes
 from ._validation import Accuracies, Checker, SelectBy, Validation, catastrophic_overfitting
 
 Precision = Literal["float32", "bfloat16"]
@@ -180,6 +181,7 @@ class _Trainer:
         self.epoch, self.seconds, self.stopped = 0, 0.0, ""
         self.scores: list[float] = []
         self.records: list[EpochRecord] = []
+        self.steps_taken = StepSizes(model, self.steps_per_epoch)
         self.best = _copy(self.shadow)
 
     def train_epoch(
@@ -189,6 +191,7 @@ class _Trainer:
         start, step = time.perf_counter(), self.epoch * self.steps_per_epoch
         total, count = 0.0, 0
         logs: dict[str, float] = defaultdict(float)
+        self.steps_taken = StepSizes(self.model, self.steps_per_epoch)
         for batches in _groups(self.batches, self.accumulate):
             for _ in range(self.objective.replays):
                 self._set_rate(step)
@@ -235,9 +238,11 @@ class _Trainer:
         return loss
 
     def _step(self, step: int) -> None:
+        self.steps_taken.look_at_gradients()
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
-        self.optimizer.step()
+        with self.steps_taken.measured():
+            self.optimizer.step()
         if self.penalty is not None:
             self.penalty.after_step(self.model, self.rate)
         if self.average:
@@ -312,6 +317,7 @@ class _Policy:
                 train = self.check.train(trainer.shadow)
                 validation = self.check.validation(trainer.shadow)
         trainer.seconds += time.perf_counter() - start
+        steps = trainer.steps_taken
         record = EpochRecord(
             epoch=trainer.epoch,
             seconds=trainer.seconds,
@@ -323,6 +329,12 @@ class _Policy:
             validation_robust=validation.robust,
             validation_single_step=validation.single_step,
             logs=logs,
+            train_examples=train.examples,
+            validation_examples=validation.examples,
+            validation_loss=validation.loss,
+            gradient_norm=steps.gradient_norm,
+            largest_gradient_norm=steps.largest_gradient_norm,
+            update_ratio=steps.update_ratio,
         )
         record = self._decide(trainer, record)
         trainer.records.append(record)

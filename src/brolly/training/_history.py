@@ -19,6 +19,11 @@ class EpochRecord:
         train_clean, train_robust: On a fixed sample of the training split.
         validation_clean, validation_robust: On the validation split; robust under a small PGD.
         validation_single_step: Accuracy under FGSM, which betrays catastrophic overfitting.
+        train_examples, validation_examples: How many were measured.
+        validation_loss: Mean cross-entropy of the clean inputs.
+        gradient_norm, largest_gradient_norm: Mean and largest over the epoch's steps, of all
+            parameters together and before clipping.
+        update_ratio: Norm of one step in the middle of the epoch over that of the weights.
         best: Whether this epoch is the best so far.
         note: A remark, such as why training ended here.
         logs: Means of the parts of the loss.
@@ -36,6 +41,12 @@ class EpochRecord:
     best: bool = False
     note: str | None = None
     logs: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    train_examples: int | None = None
+    validation_examples: int | None = None
+    validation_loss: float | None = None
+    gradient_norm: float | None = None
+    largest_gradient_norm: float | None = None
+    update_ratio: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from ..attacks import FGSM, PGD, Attack
 from ..attacks._engine import goal_reached, untouched
 from ..data import Batches, Dataset, Split
+from ..losses import cross_entropy
 from ..threats import Threat
 from ._history import EpochRecord
 
@@ -49,6 +51,8 @@ class Accuracies:
     clean: float | None = None
     robust: float | None = None
     single_step: float | None = None
+    examples: int | None = None
+    loss: float | None = None
 
 
 class Checker:
@@ -76,14 +80,23 @@ class Checker:
             return Accuracies()
         clean = self._clean(model, split)
         if self._threat is None:
-            return Accuracies(clean)
+            return clean
         attack = PGD(self._threat, steps=self._settings.steps)
-        return Accuracies(clean, self._under(attack, model, split))
+        return dataclasses.replace(clean, robust=self._under(attack, model, split))
 
-    def _clean(self, model: nn.Module, split: Split) -> float:
+    def _clean(self, model: nn.Module, split: Split) -> Accuracies:
+        hits, loss = 0, 0.0
         with untouched(model), torch.no_grad():
-            hits = sum(int((~goal_reached(model(x), y)).sum()) for x, y, _ in self._batches(split))
-        return hits / len(split)
+            for x, y, _ in self._batches(split):
+                logits = model(x)
+                hits += int((~goal_reached(logits, y)).sum())
+                loss += float(cross_entropy(logits.float(), y).sum())
+        mean = loss / len(split)
+        return Accuracies(
+            clean=hits / len(split),
+            examples=len(split),
+            loss=mean if math.isfinite(mean) else None,
+        )
 
     def _under(self, attack: Attack, model: nn.Module, split: Split) -> float:
         held = 0
