@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .._draws import Draws
+from .._untouched import Mode as Mode
+from .._untouched import input_gradient as input_gradient
+from .._untouched import private_randomness as private_randomness
+from .._untouched import untouched as untouched
 from ..losses import margin
 from ..models import check_logits
 from ..threats import Threat
 
 #: Loss of some rows: `loss(logits, rows)` with logits `(len(rows), classes)` -> `(len(rows),)`.
 RowLoss = Callable[[Tensor, Tensor], Tensor]
-
-#: `eval`: every submodule in eval mode while searching. `keep`: the modes the model is in.
-Mode = Literal["eval", "keep"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -308,26 +308,6 @@ def _mean(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.stack(tuple(parts)).mean(0)
 
 
-def input_gradient(loss: Tensor, x: Tensor, keep_graph: bool = False) -> Tensor:
-    """Gradient of `loss.sum()` in `x`. Parameters get no `.grad`; NaN becomes 0.
-
-    Raises:
-        ValueError: The loss does not depend on `x` in a way autograd can follow.
-    """
-    if not loss.requires_grad:
-        raise ValueError(
-            "the model's output carries no gradient: something inside it cuts the graph "
-            "(torch.no_grad, detach, .data, argmax or a NumPy round trip). Gradient attacks need "
-            "a forward pass that autograd can follow"
-        )
-    (gradient,) = torch.autograd.grad(loss.sum(), x, retain_graph=keep_graph, allow_unused=True)
-    if gradient is None:
-        raise ValueError(
-            "the model's output does not depend on its input; expected logits computed from it"
-        )
-    return gradient.nan_to_num(nan=0.0)  # not in place: it may be one value, expanded
-
-
 def goal_reached(logits: Tensor, y: Tensor, target: Tensor | None = None) -> Tensor:
     """Where the prediction is wrong (or is the target); NaN logits count as reached."""
     prediction = logits.argmax(1)
@@ -368,42 +348,6 @@ def check_batch(model: nn.Module, threat: Threat, x: Tensor) -> None:
             f"inputs are on {x.device}, the model is on {home.device}; "
             f"move one of them: x.to({str(home.device)!r})"
         )
-
-
-@contextlib.contextmanager
-def untouched(model: nn.Module, mode: Mode = "eval") -> Iterator[None]:
-    """Leaves modes and buffers of every submodule as it found them; in between, eval mode."""
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [
-        (module, name, buffer, buffer.clone())
-        for module in model.modules()
-        for name, buffer in module.named_buffers(recurse=False)
-    ]
-    try:
-        if mode == "eval":
-            for module, _ in modes:
-                module.training = False
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for module, name, buffer, value in buffers:
-            module._buffers[name] = buffer
-            # Through `.data`, as autograd is not to see a change: the values are what they were.
-            buffer.data.copy_(value)
-
-
-@contextlib.contextmanager
-def private_randomness(draws: Draws, device: torch.device) -> Iterator[None]:
-    """Gives a randomised model numbers of its own, and the global generators their state back."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        # torch.manual_seed would seed every device, also those that are not forked here.
-        torch.default_generator.manual_seed(draws.seed)
-        for forked in devices:
-            with torch.cuda.device(forked):
-                torch.cuda.manual_seed(draws.seed)
-        yield
 
 
 class Stopwatch:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ..losses import cross_entropy
+from ..threats._climb import climb
 from ..threats._threat import norm, per_example
 from ._attack import Attack
-from ._engine import Search, input_gradient
+from ._engine import Search
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,10 +114,4 @@ class PGD(Attack):
             clean: Centre of the threat.
             start: Where to begin.
         """
-        x = start
-        for _ in range(self.steps):
-            with torch.enable_grad():
-                x = x.detach().requires_grad_()
-                gradient = input_gradient(loss(x), x)
-            x = self.threat.project(x.detach() + self.step * self.threat.ascend(gradient), clean)
-        return x
+        return climb(self.threat, loss, clean, start, steps=self.steps, step=self.step)

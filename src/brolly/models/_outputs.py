@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def check_logits(logits: object, batch: int) -> None:
@@ -36,3 +36,9 @@ PROBABILITIES = (
     "own, so its gradients vanish and attacks look weaker than they are. Return the values before "
     "the softmax"
 )
+
+
+def forward(model: nn.Module, x: Tensor) -> Tensor:
+    """Logits in float32 or wider, also under autocast."""
+    logits = model(x)
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

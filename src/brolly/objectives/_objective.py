@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from .._draws import Draws
-from ..attacks._engine import Mode, private_randomness, untouched
+from .._untouched import Mode, private_randomness, untouched
 from ..data import Batch, Split
+from ..models._outputs import forward as forward
 from ..threats import Threat
 
 #: State of BatchNorm and dropout while adversarial examples are made. `eval`: running
@@ -91,9 +92,3 @@ def crafting(
     kept: Mode = "eval" if mode == "eval" else "keep"
     with untouched(model, kept), private_randomness(draws, batch.x.device):
         yield draws
-
-
-def forward(model: nn.Module, x: Tensor) -> Tensor:
-    """Logits in float32 or wider, also under autocast."""
-    logits = model(x)
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits

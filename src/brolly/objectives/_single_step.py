@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from ..attacks._engine import input_gradient
+from .._untouched import input_gradient
 from ..data import Batch
 from ..losses import cross_entropy
 from ..threats import Threat
