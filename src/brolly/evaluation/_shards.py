@@ -108,7 +108,7 @@ def in_processes(
                       os.getpid(), news),
                 daemon=True,
             )  # fmt: skip
-            with _deaf_to_interrupts():  # as the new process is from its first moment
+            with deaf_to_interrupts():  # as the new process is from its first moment
                 process.start()
             started.append(process)
         for number, share, error in _listen(news, started):
@@ -124,7 +124,8 @@ def in_processes(
 
 
 @contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def deaf_to_interrupts() -> Iterator[None]:
+    """A process that is started in this block never hears of Ctrl-C; its parent ends it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

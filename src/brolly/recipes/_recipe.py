@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import operator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -151,6 +152,7 @@ class Recipe(_Entry):
         check_combination(
             self.build_objective(), self.build_penalty(), self.build_weight_search(),
             [entry.build() for entry in self.data.augment], self.accumulate, self.clip,
+            None if self.average is None else self.average.build(), self.epochs,
         )  # fmt: skip
         return self
 
@@ -165,18 +167,19 @@ class Recipe(_Entry):
         Raises:
             ValueError: There is no such recipe, or it has errors; all of them are told at once.
         """
-        path = _SHIPPED / f"{source}.yaml" if str(source) in SHIPPED else Path(source)
-        if path.is_dir() or not path.exists():
-            raise ValueError(
-                f"recipe {str(source)!r} is neither a shipped recipe nor a file. "
-                f"{suggest(str(source), SHIPPED)}"
-            )
+        return cls.from_text(recipe_text(source), overrides, str(source))
+
+    @classmethod
+    def from_text(
+        cls, text: str, overrides: Sequence[str] = (), source: str = "the recipe"
+    ) -> Recipe:
+        """Reads YAML that came from `source`; otherwise like `load`."""
         try:
-            tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not YAML: {error}") from None
+            tree = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{source} is not YAML: {error}") from None
         if not isinstance(tree, dict):
-            raise ValueError(f"{path} holds {type(tree).__name__}; expected keys and values")
+            raise ValueError(f"{source} holds {type(tree).__name__}; expected keys and values")
         for override in overrides:
             _override(tree, override)
         try:
@@ -224,6 +227,24 @@ class Recipe(_Entry):
     def folder(self) -> str:
         """Name of the run folder: the recipe's name and the beginning of its hash."""
         return f"{self.name}-{self.sha256[:8]}"
+
+
+def recipe_text(source: str | Path) -> str:
+    """The YAML of a shipped recipe, or of a file.
+
+    Raises:
+        ValueError: There is no such recipe, or it is no text.
+    """
+    path = _SHIPPED / f"{source}.yaml" if str(source) in SHIPPED else Path(source)
+    if path.is_dir() or not path.exists():
+        raise ValueError(
+            f"recipe {str(source)!r} is neither a shipped recipe nor a file. "
+            f"{suggest(str(source), SHIPPED)}"
+        )
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from None
 
 
 def _without_defaults(value: Any) -> Any:
