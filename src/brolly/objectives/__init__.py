@@ -1,11 +1,18 @@
 """Objectives: what training minimises."""
 
+from ._alp import ALP as ALP
 from ._atta import ATTA as ATTA
+from ._dkl import DKL as DKL
+from ._dkl import IKL as IKL
+from ._fat import FAT as FAT
+from ._hat import HAT as HAT
+from ._mart import MART as MART
 from ._objective import Loss as Loss
 from ._objective import LossOf as LossOf
 from ._objective import Objective as Objective
 from ._pgd_training import PGDTraining as PGDTraining
 from ._plain import Plain as Plain
+from ._score import SCORE as SCORE
 from ._single_step import FGSMRS as FGSMRS
 from ._single_step import NFGSM as NFGSM
 from ._trades import TRADES as TRADES

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..attacks import PGD
 from ..data import Batch
 from ..losses import cross_entropy
 from ..threats import Threat
+from ._inner import highest_cross_entropy
 from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
 
 
@@ -44,10 +45,6 @@ class PGDTraining(Objective):
         return self.attack.threat
 
     def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
-        def loss(x: Tensor) -> Tensor:
-            return cross_entropy(forward(model, x), batch.y)
-
         with crafting(model, batch, generator, self.mode) as draws:
-            start = self.threat.sample(batch.x, draws) if self.attack.random_start else batch.x
-            x_adv = self.attack.climb(loss, batch.x, start)
+            x_adv = highest_cross_entropy(self.attack, model, batch, draws)
         return lambda model: Loss(cross_entropy(forward(model, x_adv), batch.y).mean(), {})

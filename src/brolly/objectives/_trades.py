@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..attacks import PGD
 from ..data import Batch
 from ..losses import cross_entropy, kl
 from ..threats import Threat
+from ._inner import beside, check_ranges, farthest
 from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
 
 
@@ -42,13 +43,7 @@ class TRADES(Objective):
     mode: Crafting = "eval"
 
     def __post_init__(self) -> None:
-        if not self.beta >= 0:
-            raise ValueError(f"beta is {self.beta}; expected 0 or more")
-        if not self.spread > 0:
-            raise ValueError(
-                f"spread is {self.spread}; expected more than 0, as the divergence has no "
-                "gradient at the clean input"
-            )
+        check_ranges(beta=self.beta, spread=self.spread)
 
     @classmethod
     def as_published(cls, attack: PGD, *, beta: float = 6.0) -> TRADES:
@@ -62,14 +57,8 @@ class TRADES(Objective):
     def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
         x = batch.x
         with crafting(model, batch, generator, self.mode) as draws:
-            with torch.no_grad():
-                reference = forward(model, x)
-
-            def divergence(x_adv: Tensor) -> Tensor:
-                return kl(forward(model, x_adv), reference)
-
-            start = self.threat.project(x + self.spread * draws.normal(x), x)
-            x_adv = self.attack.climb(divergence, x, start)
+            start = beside(self.threat, x, draws, self.spread)
+            x_adv, _ = farthest(self.attack, model, x, start, kl)
 
         def loss(model: nn.Module) -> Loss:
             logits = forward(model, x)

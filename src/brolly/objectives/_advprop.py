@@ -1,0 +1,67 @@
+"""AdvProp."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from ..attacks import PGD
+from ..data import Batch
+from ..losses import cross_entropy
+from ..models import adversarial_statistics
+from ..threats import Threat
+from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
+
+
+@dataclasses.dataclass(frozen=True)
+class AdvProp(Objective):
+    r"""Adversarial examples as additional data, with statistics of their own (Xie et al. 2020).
+
+    .. math:: \mathrm{mean}_i \; CE(f(x_i), y_i) + \max_{x' \in T(x_i)} CE(f^{adv}(x'), y_i)
+
+    f and f^adv share their weights, but for BatchNorm: f has the clean, f^adv the adversarial side
+    of each `DualBatchNorm`. PGD climbs the loss of f^adv, its last point is trained on.
+
+    It is made for clean accuracy. Whatever comes later, validation, attacks, `evaluate`, sees f,
+    which is hardly robust; `select_by="clean"` fits it. Inside `with adversarial_statistics(model)`
+    all of these see f^adv, the robust side (Xie & Yuille 2020).
+
+    Cost of a step, with k steps of PGD: k + 2 forward passes, k backward passes to the input and
+    two to the weights.
+
+    Args:
+        attack: The inner maximisation; one restart. The authors use steps of 1/255 on ImageNet: one
+            at eps 1/255, five at 4/255 for large networks.
+        mode: State of BatchNorm and dropout while crafting.
+
+    Raises:
+        ValueError: When called with a model that has no `DualBatchNorm`.
+    """
+
+    attack: PGD
+    _: dataclasses.KW_ONLY
+    mode: Crafting = "eval"
+
+    @property
+    def threat(self) -> Threat:
+        return self.attack.threat
+
+    def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
+        def adversarial(x: Tensor, model: nn.Module = model) -> Tensor:
+            with adversarial_statistics(model):
+                return cross_entropy(forward(model, x), batch.y)
+
+        with crafting(model, batch, generator, self.mode) as draws:
+            start = self.threat.sample(batch.x, draws) if self.attack.random_start else batch.x
+            x_adv = self.attack.climb(adversarial, batch.x, start)
+
+        def loss(model: nn.Module) -> Loss:
+            natural = cross_entropy(forward(model, batch.x), batch.y).mean()
+            robust = adversarial(x_adv, model).mean()
+            return Loss(
+                natural + robust, {"natural": natural.detach(), "adversarial": robust.detach()}
+            )
+
+        return loss

@@ -1,0 +1,63 @@
+"""Inner maximisations that several objectives share, and their ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from .._draws import Draws
+from ..attacks import PGD
+from ..data import Batch
+from ..losses import cross_entropy
+from ..threats import Threat
+from ._objective import forward
+
+
+def highest_cross_entropy(attack: PGD, model: nn.Module, batch: Batch, draws: Draws) -> Tensor:
+    """The last point of PGD on the cross-entropy; `random_start` says where it begins."""
+
+    def loss(x: Tensor) -> Tensor:
+        return cross_entropy(forward(model, x), batch.y)
+
+    start = attack.threat.sample(batch.x, draws) if attack.random_start else batch.x
+    return attack.climb(loss, batch.x, start)
+
+
+def farthest(
+    attack: PGD,
+    model: nn.Module,
+    x: Tensor,
+    start: Tensor,
+    divergence: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """The last point of PGD on `divergence(logits, clean logits)`, and those clean logits.
+
+    The clean logits are computed once, not at every step.
+    """
+    with torch.no_grad():
+        reference = forward(model, x)
+    x_adv = attack.climb(lambda x_adv: divergence(forward(model, x_adv), reference), x, start)
+    return x_adv, reference
+
+
+def beside(threat: Threat, x: Tensor, draws: Draws, spread: float) -> Tensor:
+    """Clean inputs with a little noise: at them themselves a divergence has no gradient."""
+    return threat.project(x + spread * draws.normal(x), x)
+
+
+def check_ranges(*, spread: float | None = None, **weights: float) -> None:
+    """Raises ValueError, with all reasons, where a weight is below 0 or the spread is not above."""
+    reasons = [
+        f"{name} is {weight}; expected 0 or more"
+        for name, weight in weights.items()
+        if not weight >= 0
+    ]
+    if spread is not None and not spread > 0:
+        reasons.append(
+            f"spread is {spread}; expected more than 0, as the divergence has no gradient at the "
+            "clean input"
+        )
+    if reasons:
+        raise ValueError("; ".join(reasons))
