@@ -10,9 +10,8 @@ from oracles.networks import Function, seeded
 from torch import Tensor, nn
 
 from brolly import L0, L1, L2, Linf, Masked, Threat
-from brolly.models import Normalize
+from brolly.models import Normalize, ResidualBlock
 from brolly.models._convolutional import Grid
-from brolly.models._resnet import BasicBlock
 
 SHAPE = (2, 6, 6)
 MASK = torch.arange(36).reshape(6, 6) % 3 > 0
@@ -114,8 +113,8 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "transposed": lambda: nn.ConvTranspose2d(3, 2, 3, stride=2),
     "conv1d": lambda: nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 5)),
     "linear-on-axes": lambda: nn.Linear(6, 5),
-    "basic-block": lambda: BasicBlock(3, 3, 1),
-    "basic-block-smaller": lambda: BasicBlock(3, 6, 2),
+    "basic-block": lambda: ResidualBlock(3, 3),
+    "basic-block-smaller": lambda: ResidualBlock(3, 6, stride=2),
     "residual": lambda: Residual(nn.Sequential(nn.ReLU(), nn.Conv2d(3, 3, 3, padding=1))),
     "pixel-shuffle": lambda: nn.PixelUnshuffle(2),
 }

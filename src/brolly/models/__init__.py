@@ -1,5 +1,10 @@
 """Small named architectures with normalisation inside, and loading a user's own."""
 
+from ._affine import AffineLayer as AffineLayer
+from ._affine import AffineMLP as AffineMLP
+from ._batchnorm import DualBatchNorm as DualBatchNorm
+from ._batchnorm import adversarial_statistics as adversarial_statistics
+from ._batchnorm import dual_batchnorm as dual_batchnorm
 from ._black_box import BlackBox as BlackBox
 from ._black_box import QueryBudgetExhausted as QueryBudgetExhausted
 from ._bpda import BPDA as BPDA
@@ -9,8 +14,17 @@ from ._dense import MLP as MLP
 from ._dense import SoftmaxRegression as SoftmaxRegression
 from ._fold import fold_batchnorm as fold_batchnorm
 from ._load import load_model as load_model
+from ._nin import NiN as NiN
+from ._nin import NiNBlock as NiNBlock
 from ._normalize import Normalize as Normalize
 from ._outputs import PROBABILITIES as PROBABILITIES
 from ._outputs import are_probabilities as are_probabilities
 from ._outputs import check_logits as check_logits
+from ._preact_resnet import PreActBlock as PreActBlock
+from ._preact_resnet import PreActResNet as PreActResNet
+from ._recurrent import LSTM as LSTM
+from ._recurrent import RNN as RNN
+from ._resnet import ResidualBlock as ResidualBlock
 from ._resnet import ResNet as ResNet
+from ._vit import ViT as ViT
+from ._wide_resnet import WideResNet as WideResNet

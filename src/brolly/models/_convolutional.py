@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ._batchnorm import NormOf, norm_of
 from ._normalize import ChannelStatistics, first_layer
 from ._sizes import check_sizes
 
@@ -85,6 +86,10 @@ class SmallCNN(nn.Sequential):
         hidden: Width of the dense layer.
         grid: The features are averaged to `grid x grid` places before the dense layer; 7 is what
             28 x 28 images come to by themselves.
+        affine: Whether BatchNorm has a scale and a shift to learn.
+        track_running_stats: Whether BatchNorm keeps statistics for eval mode; without them it
+            takes those of the batch there too, and examples depend on each other.
+        dual: Whether adversarial batches have statistics of their own: `DualBatchNorm`.
         normalize: Channel statistics of the first layer; None: inputs are taken as they are.
 
     Raises:
@@ -99,16 +104,20 @@ class SmallCNN(nn.Sequential):
         width: int = 32,
         hidden: int = 128,
         grid: int = 7,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        dual: bool = False,
         normalize: ChannelStatistics | None = None,
     ) -> None:
         check_sizes(width=width, hidden=hidden, grid=grid)
+        norm = norm_of(affine, track_running_stats, dual)
         super().__init__(
             first_layer(normalize),
-            *convolution(in_channels, 2 * width, size=5, stride=2),
-            *convolution(2 * width, 2 * width),
-            *convolution(2 * width, 2 * width),
-            *convolution(2 * width, 4 * width, stride=2),
-            *convolution(4 * width, 4 * width),
+            *convolution(in_channels, 2 * width, size=5, stride=2, norm=norm),
+            *convolution(2 * width, 2 * width, norm=norm),
+            *convolution(2 * width, 2 * width, norm=norm),
+            *convolution(2 * width, 4 * width, stride=2, norm=norm),
+            *convolution(4 * width, 4 * width, norm=norm),
             Grid(grid),
             nn.Flatten(),
             nn.Linear(4 * width * grid**2, hidden),
@@ -119,12 +128,17 @@ class SmallCNN(nn.Sequential):
 
 
 def convolution(
-    in_channels: int, channels: int, *, size: int = 3, stride: int = 1
+    in_channels: int,
+    channels: int,
+    *,
+    size: int = 3,
+    stride: int = 1,
+    norm: NormOf = nn.BatchNorm2d,
 ) -> tuple[nn.Module, nn.Module, nn.Module]:
     """Convolution, BatchNorm and ReLU; the padding keeps the resolution at stride 1."""
     return (
         nn.Conv2d(in_channels, channels, size, stride, padding=size // 2, bias=False),
-        nn.BatchNorm2d(channels),
+        norm(channels),
         nn.ReLU(),
     )
 

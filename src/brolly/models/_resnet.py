@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from ._batchnorm import NormOf, norm_of
 from ._convolutional import channels_last, convolution
 from ._normalize import ChannelStatistics, first_layer
 from ._sizes import check_sizes
@@ -19,6 +20,10 @@ class ResNet(nn.Sequential):
         depth: Layers, `6 n + 2`: 8, 14, 20, ...
         width: Channels of the first stage; each next stage has twice as many at half the
             resolution.
+        affine: Whether BatchNorm has a scale and a shift to learn.
+        track_running_stats: Whether BatchNorm keeps statistics for eval mode; without them it
+            takes those of the batch there too, and examples depend on each other.
+        dual: Whether adversarial batches have statistics of their own: `DualBatchNorm`.
         normalize: Channel statistics of the first layer; None: inputs are taken as they are.
 
     Raises:
@@ -32,21 +37,25 @@ class ResNet(nn.Sequential):
         *,
         depth: int = 20,
         width: int = 16,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        dual: bool = False,
         normalize: ChannelStatistics | None = None,
     ) -> None:
         check_sizes(width=width)
         if depth < 8 or (depth - 2) % 6:
             raise ValueError(f"depth is {depth}; expected 6 n + 2: 8, 14, 20, 26, 32, ...")
+        norm = norm_of(affine, track_running_stats, dual)
         blocks: list[nn.Module] = []
         channels = width
         for stage in range(3):
             for block in range((depth - 2) // 6):
                 stride = 2 if stage > 0 and block == 0 else 1
-                blocks.append(BasicBlock(channels, width * 2**stage, stride))
+                blocks.append(ResidualBlock(channels, width * 2**stage, stride=stride, norm=norm))
                 channels = width * 2**stage
         super().__init__(
             first_layer(normalize),
-            *convolution(in_channels, width),
+            *convolution(in_channels, width, norm=norm),
             *blocks,
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
@@ -55,20 +64,50 @@ class ResNet(nn.Sequential):
         channels_last(self)
 
 
-class BasicBlock(nn.Module):
-    """Two convolutions and a way around them; the way around is a 1 x 1 convolution on a change
-    of shape."""
+class ResidualBlock(nn.Module):
+    """Two convolutions and a way around them (He et al. 2016): the authors' basic block.
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    .. math:: y = a(N_2(C_2(a(N_1(C_1(x))))) + S(x))
+
+    with 3 x 3 convolutions C, normalisation N and ReLU a. The way around, S, is the identity; on
+    a change of shape it is a 1 x 1 convolution with normalisation (the authors' option B).
+
+    Args:
+        in_channels: Channels of the input.
+        channels: Channels of the output.
+        stride: Of the first convolution.
+        norm: Makes the normalisation of so many channels.
+
+    Raises:
+        ValueError: A size is below 1.
+
+    Example:
+        >>> import torch
+        >>> from brolly.models import ResidualBlock
+        >>> ResidualBlock(4, 8, stride=2)(torch.rand(2, 4, 6, 6)).shape
+        torch.Size([2, 8, 3, 3])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        stride: int = 1,
+        norm: NormOf = nn.BatchNorm2d,
+    ) -> None:
+        check_sizes(in_channels=in_channels, channels=channels, stride=stride)
         super().__init__()
         self.body = nn.Sequential(
-            *convolution(in_channels, channels, stride=stride),
-            *convolution(channels, channels)[:2],
+            *convolution(in_channels, channels, stride=stride, norm=norm),
+            *convolution(channels, channels, norm=norm)[:2],
         )
         self.shortcut = (
             nn.Identity()
             if stride == 1 and in_channels == channels
-            else nn.Sequential(*convolution(in_channels, channels, size=1, stride=stride)[:2])
+            else nn.Sequential(
+                *convolution(in_channels, channels, size=1, stride=stride, norm=norm)[:2]
+            )
         )
 
     def forward(self, x: Tensor) -> Tensor:

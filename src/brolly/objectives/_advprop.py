@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..attacks import PGD
 from ..data import Batch
 from ..losses import cross_entropy
 from ..models import adversarial_statistics
 from ..threats import Threat
+from ._inner import highest_cross_entropy
 from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
 
 
@@ -49,17 +50,13 @@ class AdvProp(Objective):
         return self.attack.threat
 
     def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
-        def adversarial(x: Tensor, model: nn.Module = model) -> Tensor:
-            with adversarial_statistics(model):
-                return cross_entropy(forward(model, x), batch.y)
-
-        with crafting(model, batch, generator, self.mode) as draws:
-            start = self.threat.sample(batch.x, draws) if self.attack.random_start else batch.x
-            x_adv = self.attack.climb(adversarial, batch.x, start)
+        with crafting(model, batch, generator, self.mode) as draws, adversarial_statistics(model):
+            x_adv = highest_cross_entropy(self.attack, model, batch, draws)
 
         def loss(model: nn.Module) -> Loss:
             natural = cross_entropy(forward(model, batch.x), batch.y).mean()
-            robust = adversarial(x_adv, model).mean()
+            with adversarial_statistics(model):
+                robust = cross_entropy(forward(model, x_adv), batch.y).mean()
             return Loss(
                 natural + robust, {"natural": natural.detach(), "adversarial": robust.detach()}
             )

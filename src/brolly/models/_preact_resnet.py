@@ -1,0 +1,156 @@
+"""Residual networks with the activation before the convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from ._batchnorm import NormOf, norm_of
+from ._convolutional import channels_last
+from ._normalize import ChannelStatistics, first_layer
+from ._sizes import check_sizes
+
+
+class PreActBlock(nn.Module):
+    """A residual block that leaves the way around untouched (He et al. 2016b).
+
+    .. math:: y = x + C_2(D(a_2(C_1(a_1(x)))))
+
+    with 3 x 3 convolutions C, BatchNorm and ReLU a, and dropout D (Zagoruyko & Komodakis 2016).
+    On a change of shape, the way around is a 1 x 1 convolution of `a_1(x)`.
+
+    Args:
+        in_channels: Channels of the input.
+        channels: Channels of the output.
+        stride: Of the first convolution.
+        dropout: Probability of dropping a value between the convolutions.
+        norm: Makes the normalisation of so many channels.
+
+    Raises:
+        ValueError: A size is below 1.
+
+    Example:
+        >>> import torch
+        >>> from brolly.models import PreActBlock
+        >>> PreActBlock(4, 8, stride=2)(torch.rand(2, 4, 6, 6)).shape
+        torch.Size([2, 8, 3, 3])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        stride: int = 1,
+        dropout: float = 0.0,
+        norm: NormOf = nn.BatchNorm2d,
+    ) -> None:
+        check_sizes(in_channels=in_channels, channels=channels, stride=stride)
+        super().__init__()
+        self.activate = nn.Sequential(norm(in_channels), nn.ReLU())
+        self.body = nn.Sequential(
+            nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False),
+            norm(channels),
+            nn.ReLU(),
+            *([nn.Dropout(dropout)] if dropout else []),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        )
+        self.shortcut = (
+            None
+            if stride == 1 and in_channels == channels
+            else nn.Conv2d(in_channels, channels, 1, stride, bias=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        active = self.activate(x)
+        around = x if self.shortcut is None else self.shortcut(active)
+        return self.body(active) + around
+
+
+class PreActResNet(nn.Sequential):
+    """The pre-activation residual network (He et al. 2016b).
+
+    With the defaults it is the PreActResNet-18 of the work on robustness, among it Wong et al.
+    (2020) and Rice et al. (2020). `blocks=(n, n, n), width=16` is the authors' network of depth
+    `6 n + 2` for CIFAR.
+
+    Args:
+        in_channels: Channels of the input.
+        classes: Number of logits.
+        blocks: Residual blocks of each stage.
+        width: Channels of the first stage; each next stage has twice as many at half the
+            resolution.
+        affine: Whether BatchNorm has a scale and a shift to learn.
+        track_running_stats: Whether BatchNorm keeps statistics for eval mode; without them it
+            takes those of the batch there too, and examples depend on each other.
+        dual: Whether adversarial batches have statistics of their own: `DualBatchNorm`.
+        normalize: Channel statistics of the first layer; None: inputs are taken as they are.
+
+    Raises:
+        ValueError: A size is below 1, or `blocks` is empty.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int,
+        *,
+        blocks: Sequence[int] = (2, 2, 2, 2),
+        width: int = 64,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        dual: bool = False,
+        normalize: ChannelStatistics | None = None,
+    ) -> None:
+        check_sizes(in_channels=in_channels, classes=classes, width=width)
+        if not blocks:
+            raise ValueError("blocks is empty; expected a number per stage: (2, 2, 2, 2)")
+        norm = norm_of(affine, track_running_stats, dual)
+        super().__init__(
+            first_layer(normalize),
+            nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
+            *preact_stages(width, [width * 2**k for k in range(len(blocks))], blocks, norm=norm),
+            *preact_head(width * 2 ** (len(blocks) - 1), classes, norm),
+        )
+        prepare(self)
+
+
+def preact_stages(
+    in_channels: int,
+    widths: Sequence[int],
+    blocks: Sequence[int],
+    *,
+    dropout: float = 0.0,
+    norm: NormOf,
+) -> list[nn.Module]:
+    """Blocks of all stages; each stage but the first halves the resolution."""
+    layers: list[nn.Module] = []
+    for stage, (channels, count) in enumerate(zip(widths, blocks, strict=True)):
+        check_sizes(blocks=count)
+        for block in range(count):
+            stride = 2 if stage > 0 and block == 0 else 1
+            layers.append(
+                PreActBlock(in_channels, channels, stride=stride, dropout=dropout, norm=norm)
+            )
+            in_channels = channels
+    return layers
+
+
+def preact_head(channels: int, classes: int, norm: NormOf) -> list[nn.Module]:
+    """From the last stage to the logits."""
+    return [
+        norm(channels),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(channels, classes),
+    ]
+
+
+def prepare(model: nn.Module) -> None:
+    """Convolutions with variance `2 / fan_out`, as the authors draw them, laid out for speed."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out")
+    channels_last(model)

@@ -1,0 +1,154 @@
+"""A vision transformer for small images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ._normalize import ChannelStatistics, first_layer
+from ._sizes import check_sizes
+
+
+class ViT(nn.Sequential):
+    """The vision transformer (Dosovitskiy et al. 2021), at a size for small images.
+
+    The image is cut into patches, each is mapped to a vector, a class token joins them, a learned
+    position is added to each, and `depth` encoder blocks of attention and an MLP follow; the
+    logits come from the class token. It differs from the authors' code in the last layer, whose
+    weights begin at 0 there: an attack on a network that is just made would have no gradient.
+
+    It has no BatchNorm, so examples never depend on each other. Every pair of tokens is compared:
+    time and memory grow with `(height * width / patch**2) ** 2`.
+
+    Args:
+        shape: Of one image, `(channels, height, width)`.
+        classes: Number of logits.
+        patch: Height and width of a patch, by which those of the image can be divided.
+        width: Length of the vectors.
+        depth: Encoder blocks.
+        heads: Attention heads, by which the width can be divided.
+        hidden: Width of the MLPs; None: four times the width, as in the paper.
+        dropout: Probability of dropping a value after the positions, the attention and each layer
+            of the MLPs; the authors use 0.1 on ImageNet from scratch, and 0 with much data.
+        normalize: Channel statistics of the first layer; None: inputs are taken as they are.
+
+    Raises:
+        ValueError: A size is below 1, does not divide another, or the shape is no image.
+
+    Example:
+        >>> import torch
+        >>> from brolly.models import ViT
+        >>> ViT((3, 32, 32), classes=10)(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int,
+        *,
+        patch: int = 4,
+        width: int = 64,
+        depth: int = 4,
+        heads: int = 4,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        normalize: ChannelStatistics | None = None,
+    ) -> None:
+        check_sizes(classes=classes, patch=patch, width=width, depth=depth, heads=heads)
+        hidden = 4 * width if hidden is None else hidden
+        check_sizes(hidden=hidden)
+        if width % heads:
+            raise ValueError(f"width is {width}; expected a multiple of heads, which is {heads}")
+        super().__init__(
+            first_layer(normalize),
+            Tokens(shape, patch, width),
+            nn.Dropout(dropout),
+            *(EncoderBlock(width, heads, hidden, dropout) for _ in range(depth)),
+            nn.LayerNorm(width, eps=1e-6),
+            _ClassToken(),
+            nn.Linear(width, classes),
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+
+class Tokens(nn.Module):
+    """`(batch, channels, height, width)` to `(batch, 1 + patches, width)`, positions added."""
+
+    def __init__(self, shape: Sequence[int], patch: int, width: int) -> None:
+        super().__init__()
+        if len(shape) != 3 or min(shape) < 1 or shape[1] % patch or shape[2] % patch:
+            raise ValueError(
+                f"shape is {tuple(shape)}; expected (channels, height, width) of an image, the "
+                f"last two multiples of patch, which is {patch}"
+            )
+        self.shape = tuple(shape)
+        patches = (shape[1] // patch) * (shape[2] // patch)
+        self.embed = nn.Conv2d(shape[0], width, patch, stride=patch)
+        self.token = nn.Parameter(torch.zeros(1, 1, width))
+        self.position = nn.Parameter(0.02 * torch.randn(1, 1 + patches, width))
+        nn.init.normal_(self.embed.weight, std=(shape[0] * patch**2) ** -0.5)
+        nn.init.zeros_(self.embed.bias)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if tuple(x.shape[1:]) != self.shape:
+            raise ValueError(
+                f"images are {tuple(x.shape[1:])}; expected {self.shape}, for which the positions "
+                "are learned"
+            )
+        patches = self.embed(x).flatten(2).transpose(1, 2)  # (batch, patches, width)
+        return torch.cat([self.token.expand(len(x), -1, -1), patches], 1) + self.position
+
+
+class EncoderBlock(nn.Module):
+    """Attention and an MLP, each after a LayerNorm and with a way around (Vaswani et al. 2017)."""
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.attend = nn.Sequential(
+            nn.LayerNorm(width, eps=1e-6), Attention(width, heads, dropout), nn.Dropout(dropout)
+        )
+        self.think = nn.Sequential(
+            nn.LayerNorm(width, eps=1e-6),
+            nn.Linear(width, hidden),
+            nn.GELU(approximate="tanh"),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, width),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attend(x)
+        return x + self.think(x)
+
+
+class Attention(nn.Module):
+    """Self-attention in several heads: `softmax(q k^T / sqrt(width / heads)) v` in each.
+
+    Written out, as torch's fused kernels have no second derivative.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.dropout, self.out = nn.Dropout(dropout), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (
+            part(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (batch, heads, tokens, size)
+            for part in (self.query, self.key, self.value)
+        )
+        scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        mixed = self.dropout(scores.softmax(-1)) @ value
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+class _ClassToken(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, 0]
