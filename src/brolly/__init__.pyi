@@ -113,3 +113,9 @@ from .training import fit as fit
 from .weights import ASAM as ASAM
 from .weights import AWP as AWP
 from .weights import SAM as SAM
+from .weights import DropConnect as DropConnect
+from .weights import GaussianNoise as GaussianNoise
+from .weights import LearnedNoise as LearnedNoise
+from .weights import RandomMatrix as RandomMatrix
+from .weights import VariationalDropout as VariationalDropout
+from .weights import WeightNorm as WeightNorm

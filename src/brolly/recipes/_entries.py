@@ -64,6 +64,14 @@ else:
     )
     Average = components({"ema": training.EMA})
     Augmentation = components({"shift": Shift, "flip": Flip})
+            "variational-kl": weights.VariationalKL,
 
 #: All of them.
 KINDS = (Model, Objective, Penalty, Weights, Optimizer, Schedule, Average, Augmentation)
+            "gaussian-noise": weights.GaussianNoise,
+            "learned-noise": weights.LearnedNoise,
+            "learned-noise-published": weights.LearnedNoise.as_published,
+            "dropconnect": weights.DropConnect,
+            "variational-dropout": weights.VariationalDropout,
+            "random-matrix": weights.RandomMatrix,
+            "weight-norm": weights.WeightNorm,

@@ -95,7 +95,8 @@ class Recipe(_Entry):
         threat: What the network is to stand, e.g. `linf:0.1`.
         objective: What training minimises.
         penalties: What it minimises beside that, from the weights alone; they add up.
-        weights: Perturbations of the weights: a search for worse ones (one at most).
+        weights: Perturbations of the weights: a search for worse ones (one at most), and noise or
+            weight normalisation, which become part of the model in the order written.
         optimizer, schedule, average: How.
         epochs, batch_size: How long.
         accumulate: Batches per step of the optimiser.
@@ -211,7 +212,12 @@ class Recipe(_Entry):
         if len(searches) > 1:
             names = " and ".join(entry.name for entry in self.weights)
             raise ValueError(f"weights has {names}, which search for worse weights; use one")
-        return searches[0] if searches else None
+        return searches[0][1] if searches else None
+
+    def build_reparametrizations(self) -> list[weights.Reparametrization]:
+        """What is attached to the model, in this order: noise, weight normalisation."""
+        built = [entry.build() for entry in self.weights]
+        return [part for part in built if isinstance(part, weights.Reparametrization)]
 
     def to_yaml(self) -> str:
         """The whole recipe, defaults included."""

@@ -35,7 +35,7 @@ def build_data(recipe: Recipe, data_dir: str | Path | None = None) -> Dataset:
 
 
 def build_model(recipe: Recipe, data: Dataset) -> nn.Module:
-    """Makes the recipe's network, with weights drawn under its seed.
+    """Makes the recipe's network, with weights drawn under its seed and their noise attached.
 
     Raises:
         ValueError: The network's arguments are out of range.
@@ -52,6 +52,8 @@ def build_model(recipe: Recipe, data: Dataset) -> nn.Module:
         except (RuntimeError, ValueError) as error:  # torch raises both on sizes out of range
             raise ValueError(f"model: {recipe.model.name} cannot be built: {error}") from error
     return model
+    for reparametrization in recipe.build_reparametrizations():
+        reparametrization.attach(model)
 
 
 def train_recipe(
