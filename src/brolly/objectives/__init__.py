@@ -1,5 +1,6 @@
 """Objectives: what training minimises."""
 
+from ._advprop import AdvProp as AdvProp
 from ._alp import ALP as ALP
 from ._atta import ATTA as ATTA
 from ._dkl import DKL as DKL
