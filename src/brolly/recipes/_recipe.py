@@ -208,7 +208,8 @@ class Recipe(_Entry):
         Raises:
             ValueError: There are several.
         """
-        searches = [entry.build() for entry in self.weights]
+        built = [(entry.name, entry.build()) for entry in self.weights]
+        searches = [(name, part) for name, part in built if isinstance(part, weights.WeightSearch)]
         if len(searches) > 1:
             names = " and ".join(entry.name for entry in self.weights)
             raise ValueError(f"weights has {names}, which search for worse weights; use one")
