@@ -112,7 +112,7 @@ def _dry_run(recipe: Recipe, run: RunFolder, data_dir: Path | None, device: str 
     data = build_data(recipe, data_dir)
     model = build_model(recipe, data).to(device)
     batch = next(iter(Batches(data.train.first(recipe.batch_size), recipe.batch_size, device)))
-    objective = recipe.build_objective(data.bounds)
+    objective = recipe.build_objective(data.bounds, data_dir)
     loss = objective(model, batch, torch.Generator().manual_seed(recipe.seed)).value.item()
     steps = len(data.train) // recipe.batch_size
     parameters = sum(parameter.numel() for parameter in model.parameters())

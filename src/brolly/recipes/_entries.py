@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from .. import models, objectives, penalties, training, weights
 from ..attacks import PGD
 from ..data import Flip, Shift
 from ._component import Component, components
+from ._trained import Trained
 
 if TYPE_CHECKING:  # the kinds are made at run time; a type checker sees what they share
     Model = Objective = Penalty = Weights = Component
@@ -35,9 +38,21 @@ else:
             "pgd-published": objectives.PGDTraining.as_published,
             "trades": objectives.TRADES,
             "trades-published": objectives.TRADES.as_published,
+            "mart": objectives.MART,
+            "mart-published": objectives.MART.as_published,
+            "hat": objectives.HAT,
+            "score": objectives.SCORE,
+            "score-published": objectives.SCORE.as_published,
+            "dkl": objectives.DKL,
+            "ikl": objectives.IKL,
+            "alp": objectives.ALP,
+            "fat": objectives.FAT,
         },
         given=("adversary",),
-        nested={PGD: components({"pgd": PGD}, given=("threat", "restarts"))},
+        nested={
+            PGD: components({"pgd": PGD}, given=("threat", "restarts")),
+            nn.Module: Trained,
+        },
     )
     Penalty = components(
         {

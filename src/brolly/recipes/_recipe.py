@@ -193,9 +193,11 @@ class Recipe(_Entry):
         """The threat, inside the bounds of the data."""
         return parse_threat(self.threat, bounds)
 
-    def build_objective(self, bounds: tuple[float, float] = (0.0, 1.0)) -> objectives.Objective:
-        """The objective, against the threat."""
-        return _build_objective(self.objective, self.build_threat(bounds))
+    def build_objective(
+        self, bounds: tuple[float, float] = (0.0, 1.0), data_dir: str | Path | None = None
+    ) -> objectives.Objective:
+        """The objective, against the threat; `data_dir` is for networks of other runs in it."""
+        return _build_objective(self.objective, self.build_threat(bounds), data_dir)
 
     def build_penalty(self) -> penalties.Penalty | None:
         """The sum of the penalties; None without any."""
@@ -266,8 +268,10 @@ def _without_defaults(value: Any) -> Any:
     }
 
 
-def _build_objective(objective: Component, threat: Threat) -> objectives.Objective:
-    return objective.build(threat=threat, adversary=threat)
+def _build_objective(
+    objective: Component, threat: Threat, data_dir: str | Path | None = None
+) -> objectives.Objective:
+    return objective.build(threat=threat, adversary=threat, data_dir=data_dir)
 
 
 def _override(tree: dict[str, Any], override: str) -> None:

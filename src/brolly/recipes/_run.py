@@ -93,7 +93,7 @@ def train_recipe(
     history = fit(
         model,
         data,
-        objective=recipe.build_objective(data.bounds),
+        objective=recipe.build_objective(data.bounds, data_dir),
         penalty=recipe.build_penalty(),
         weights=recipe.build_weight_search(),
         epochs=recipe.epochs,
