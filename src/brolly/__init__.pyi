@@ -79,6 +79,7 @@ from .objectives import MART as MART
 from .objectives import NFGSM as NFGSM
 from .objectives import SCORE as SCORE
 from .objectives import TRADES as TRADES
+from .objectives import AdvProp as AdvProp
 from .objectives import Objective as Objective
 from .objectives import PGDTraining as PGDTraining
 from .objectives import Plain as Plain
