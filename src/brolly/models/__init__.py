@@ -12,6 +12,11 @@ from ._convolutional import LeNet as LeNet
 from ._convolutional import SmallCNN as SmallCNN
 from ._dense import MLP as MLP
 from ._dense import SoftmaxRegression as SoftmaxRegression
+from ._dropout import DropBlock as DropBlock
+from ._dropout import DropPath as DropPath
+from ._dropout import GaussianDropout as GaussianDropout
+from ._dropout import MonteCarloDropout as MonteCarloDropout
+from ._dropout import dropout_on as dropout_on
 from ._fold import fold_batchnorm as fold_batchnorm
 from ._load import load_model as load_model
 from ._nin import NiN as NiN

@@ -92,7 +92,8 @@ class Reparametrization(abc.ABC):
         attached = [(layer, self.transform(layer)) for layer in chosen.values()]
         for layer, transform in attached:
             register_parametrization(layer, "weight", transform, unsafe=True)  # no trial pass
-            type(layer).__reduce_ex__ = _reduce  # torch's refuses to be sent to another process
+            layer.get_submodule("parametrizations").train(layer.training)
+            _make_copyable(layer)
         return attached
 
 
@@ -188,12 +189,23 @@ def _remove(layer: nn.Module, transforms: Sequence[Transform]) -> None:
     layer._parameters.update(others)
 
 
+def _make_copyable(layer: nn.Module) -> None:
+    """Gives a copy of the layer a class of its own, and lets it be sent to another process.
+
+    torch makes a class for each parametrized layer, which copies would share, so that taking the
+    parametrization off one would break the others; and it refuses to pickle.
+    """
+    kind = type(layer)
+    kind.__reduce_ex__ = _reduce
+    if "__deepcopy__" in vars(kind):
+        del kind.__deepcopy__  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def _reduce(layer: nn.Module, protocol: Any) -> tuple[Any, ...]:
     return _rebuild, (type(layer).__bases__[0], layer.__dict__)
 
 
 def _rebuild(kind: type[nn.Module], state: dict[str, Any]) -> nn.Module:
-    """A parametrized layer from what it holds; its class is made at run time."""
     layer = kind.__new__(kind)
     layer.__dict__.update(state)
     modules = dict(layer._modules)
@@ -204,5 +216,6 @@ def _rebuild(kind: type[nn.Module], state: dict[str, Any]) -> nn.Module:
         layer.register_parameter(name, nn.Parameter(torch.empty(0)))
         register_parametrization(layer, name, nn.Identity(), unsafe=True)
         layer.get_submodule("parametrizations").add_module(name, stack)
-    type(layer).__reduce_ex__ = _reduce
+    layer.get_submodule("parametrizations").training = layer.training
+    _make_copyable(layer)
     return layer

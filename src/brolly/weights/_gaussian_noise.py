@@ -53,12 +53,12 @@ class GaussianNoise(WeightNoise):
         if self.kind not in ("additive", "multiplicative"):
             raise ValueError(f"kind is {self.kind!r}; expected 'additive' or 'multiplicative'")
 
-    def transform(self, layer: nn.Module) -> Additive | Multiplicative:
-        noise = Additive if self.kind == "additive" else Multiplicative
+    def transform(self, layer: nn.Module) -> AdditiveNoise | MultiplicativeNoise:
+        noise = AdditiveNoise if self.kind == "additive" else MultiplicativeNoise
         return noise(self.std, self.when)
 
 
-class Additive(NormalNoise):
+class AdditiveNoise(NormalNoise):
     """`w + std * (standard deviation of w) * draw`."""
 
     def __init__(self, std: float, when: When) -> None:
@@ -69,7 +69,7 @@ class Additive(NormalNoise):
         return weight + self.std * weight.detach().std(correction=0) * draw
 
 
-class Multiplicative(NormalNoise):
+class MultiplicativeNoise(NormalNoise):
     """`w * (1 + std * draw)`."""
 
     def __init__(self, std: float, when: When) -> None:
