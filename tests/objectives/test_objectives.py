@@ -2,129 +2,49 @@
 
 import copy
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
+from oracles.objectives import (
+    THREATS,
+    Watched,
+    ascent,
+    batch,
+    ce_of,
+    check_loss_and_gradients,
+    draws,
+    generator,
+    noise,
+    normed,
+    slow_cross_entropy,
+    slow_gradient,
+    slow_kl,
+    smooth,
+)
 from torch import nn
 
 from brolly import (
+    ALP,
     ATTA,
+    DKL,
     FGSMRS,
+    HAT,
+    IKL,
     L2,
+    MART,
     NFGSM,
     PGD,
+    SCORE,
     TRADES,
     Batch,
     Dataset,
     Linf,
+    Objective,
     PGDTraining,
     Plain,
 )
-from brolly._draws import Draws
-
-THREATS = [Linf(0.2), L2(0.7)]
-
-
-class Watched(nn.Module):
-    """Keeps the inputs that its network was given and the modes that it was in."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network, self.inputs, self.modes = network, [], []
-
-    def forward(self, x):
-        self.inputs.append(x.detach().clone())
-        self.modes.append(tuple(module.training for module in self.network.modules()))
-        return self.network(x)
-
-
-def smooth(dtype=torch.float64):
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Flatten(), nn.Linear(12, 9), nn.Tanh(), nn.Linear(9, 4)).to(dtype)
-
-
-def normed(dropout=0.3):
-    """A network that behaves otherwise in eval mode: BatchNorm and dropout."""
-    torch.manual_seed(1)
-    network = nn.Sequential(
-        nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.Tanh(), nn.Dropout(dropout),
-        nn.Flatten(), nn.Linear(72, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 4),
-    )  # fmt: skip
-    for _ in range(5):
-        network(torch.rand(16, 1, 3, 4) * 3)
-    return network
-
-
-def batch(dtype=torch.float64, count=16):
-    generator = torch.Generator().manual_seed(0)
-    x = torch.rand(count, 1, 3, 4, generator=generator, dtype=dtype)
-    return Batch(x, torch.arange(count) % 4, torch.arange(count) * 3 + 100)
-
-
-def generator(seed=5):
-    return torch.Generator().manual_seed(seed)
-
-
-def draws(examples, seed=5):
-    return Draws.from_generator(generator(seed), examples.index)
-
-
-def slow_cross_entropy(logits, y):
-    """-log softmax of the label, example by example."""
-    each = [row.logsumexp(0) - row[int(label)] for row, label in zip(logits, y, strict=True)]
-    return torch.stack(each).mean()
-
-
-def slow_kl(p_logits, q_logits):
-    """sum p log(p / q), example by example."""
-    each = []
-    for p_row, q_row in zip(p_logits, q_logits, strict=True):
-        p, q = p_row.exp() / p_row.exp().sum(), q_row.exp() / q_row.exp().sum()
-        each.append((p * (p / q).log()).sum())
-    return torch.stack(each).mean()
-
-
-def slow_gradient(model, loss, x):
-    """Gradient of a mean over the batch, undone, one example at a time."""
-    rows = []
-    for k in range(len(x)):
-        row = x[k : k + 1].clone().requires_grad_()
-        rows.append(torch.autograd.grad(loss(model(row), k), row)[0])
-    return torch.cat(rows)
-
-
-def ascent(threat, gradient):
-    if isinstance(threat, Linf):
-        return gradient.sign()
-    return gradient / gradient.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
-
-
-def noise(threat, x, random, radius):
-    """Uniform in the ball of that radius."""
-    if isinstance(threat, Linf):
-        return (2 * random.uniform(x) - 1) * radius
-    direction = random.normal(x)
-    direction = direction / direction.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
-    length = radius * random.uniform(x.new_empty(len(x), 1)) ** (1 / x[0].numel())
-    return direction * length.reshape(-1, 1, 1, 1)
-
-
-def ce_of(y):
-    return lambda logits, k: slow_cross_entropy(logits, y[k : k + 1])
-
-
-def check_loss_and_gradients(objective, model, examples, expected):
-    """The value and all gradients of the weights are those of `expected(model)`."""
-    loss = objective(model, examples, generator())
-    value = expected()
-    torch.testing.assert_close(loss.value, value, rtol=1e-9, atol=1e-12)
-    parameters = list(model.parameters())
-    mine = torch.autograd.grad(loss.value, parameters)
-    theirs = torch.autograd.grad(value, parameters)
-    for left, right in zip(mine, theirs, strict=True):
-        assert left.abs().max() > 0
-        torch.testing.assert_close(left, right, rtol=1e-8, atol=1e-11)
 
 
 def test_plain_is_the_mean_cross_entropy():
@@ -271,6 +191,11 @@ def test_trades_is_cross_entropy_plus_beta_times_divergence(threat):
         (ATTA(Linf(0.1)), 2),
         (PGDTraining(PGD(Linf(0.1), steps=7)), 8),
         (TRADES(PGD(Linf(0.1), steps=7)), 10),
+        (MART(PGD(Linf(0.1), steps=7)), 9),
+        (SCORE(PGD(Linf(0.1), steps=7)), 10),
+        (DKL(PGD(Linf(0.1), steps=7)), 10),
+        (IKL(PGD(Linf(0.1), steps=7)), 10),
+        (ALP(PGD(Linf(0.1), steps=7)), 8),  # the last on clean and adversarial inputs at once
     ],
     ids=lambda value: type(value).__name__ if dataclasses.is_dataclass(value) else "",
 )
@@ -297,12 +222,38 @@ def test_label_smoothing_spreads_mass_over_all_classes():
         torch.testing.assert_close(loss.value, expected)
 
 
+class FirstFour(nn.Module):
+    """A helper of any precision: which of the first four values is the largest."""
+
+    def forward(self, x):
+        return x.flatten(1)[:, :4]
+
+
+@dataclasses.dataclass(frozen=True)
+class Crafted:
+    """An objective of some crafting mode, and which inputs its last forward passes see."""
+
+    make: Callable[[str], Objective]
+    forwards: int = 1  # of the training step
+    adversarial: Callable[[list[torch.Tensor]], torch.Tensor] = lambda inputs: inputs[-1]
+
+    def __call__(self, mode):
+        return self.make(mode)
+
+
+LINF = PGD(Linf(0.1), steps=3)
 CRAFTED = {
-    "nfgsm": lambda mode: NFGSM(Linf(0.1), mode=mode),
-    "fgsm-rs": lambda mode: FGSMRS(Linf(0.1), mode=mode),
-    "atta": lambda mode: ATTA(Linf(0.1), mode=mode),
-    "pgd-l2": lambda mode: PGDTraining(PGD(L2(0.5), steps=3), mode=mode),
-    "trades": lambda mode: TRADES(PGD(Linf(0.1), steps=3), mode=mode),
+    "nfgsm": Crafted(lambda mode: NFGSM(Linf(0.1), mode=mode)),
+    "fgsm-rs": Crafted(lambda mode: FGSMRS(Linf(0.1), mode=mode)),
+    "atta": Crafted(lambda mode: ATTA(Linf(0.1), mode=mode)),
+    "pgd-l2": Crafted(lambda mode: PGDTraining(PGD(L2(0.5), steps=3), mode=mode)),
+    "trades": Crafted(lambda mode: TRADES(LINF, mode=mode), 2),
+    "mart": Crafted(lambda mode: MART(LINF, mode=mode), 2),
+    "hat": Crafted(lambda mode: HAT(LINF, FirstFour(), mode=mode), 3, lambda inputs: inputs[-2]),
+    "score": Crafted(lambda mode: SCORE(LINF, mode=mode), 2),
+    "dkl": Crafted(lambda mode: DKL(LINF, mode=mode), 2),
+    "ikl": Crafted(lambda mode: IKL(LINF, mode=mode), 2),
+    "alp": Crafted(lambda mode: ALP(LINF, mode=mode), 1, lambda inputs: inputs[-1][16:]),
 }
 
 
@@ -316,9 +267,7 @@ def test_crafting_leaves_running_statistics_to_the_training_forward(crafted, mod
     watched, examples = Watched(normed(dropout=0.0)), batch(torch.float32)
     alone = copy.deepcopy(watched.network)
     crafted(mode)(watched, examples, generator())
-    training_forwards = 2 if len(watched.inputs) == 6 else 1  # TRADES trains on both
-    training_inputs = watched.inputs[-training_forwards:]
-    for x in training_inputs:
+    for x in watched.inputs[-crafted.forwards :]:
         alone(x)
     before = normed(dropout=0.0).state_dict()
     after = watched.network.state_dict()
@@ -333,13 +282,12 @@ def test_crafting_in_eval_and_in_train_mode_differ(crafted, dropout):
     for mode in ("eval", "train"):
         watched = Watched(normed(dropout))
         crafted(mode)(watched, batch(torch.float32), generator())
-        found[mode] = watched.inputs[-1]
-        training_forwards = 2 if len(watched.modes) == 6 else 1
-        crafting = watched.modes[:-training_forwards]
+        found[mode] = crafted.adversarial(watched.inputs)
+        crafting = watched.modes[: -crafted.forwards]
         assert len(crafting) > 0
         for modes in crafting:
             assert all(modes) if mode == "train" else not any(modes)
-        assert all(all(modes) for modes in watched.modes[-training_forwards:])
+        assert all(all(modes) for modes in watched.modes[-crafted.forwards :])
     assert (found["eval"] != found["train"]).any()
 
 
@@ -387,7 +335,7 @@ def test_the_generator_alone_decides(crafted):
         state = torch.get_rng_state()
         loss = crafted("train")(watched, batch(), generator(seed))
         assert torch.equal(torch.get_rng_state(), state)
-        return watched.inputs[-1], loss.value.detach()
+        return crafted.adversarial(watched.inputs), loss.value.detach()
 
     first, again, other = run(0, 5), run(1, 5), run(0, 6)
     assert torch.equal(first[0], again[0])
@@ -401,7 +349,7 @@ def test_dropout_while_crafting_follows_from_the_generator(crafted):
         watched = Watched(normed(0.5))
         torch.manual_seed(global_seed)
         crafted("train")(watched, batch(torch.float32), generator())
-        found.append(watched.inputs[-1])
+        found.append(crafted.adversarial(watched.inputs))
     assert torch.equal(*found)
 
 
@@ -412,12 +360,12 @@ def test_noise_belongs_to_the_example_not_to_its_place_in_the_batch(crafted):
     for one in (examples, moved):
         watched = Watched(smooth())
         crafted("eval")(watched, one, generator())
-        found.append(watched.inputs[-1])
+        found.append(crafted.adversarial(watched.inputs))
     torch.testing.assert_close(found[0][order], found[1], rtol=0, atol=1e-12)
     elsewhere = examples._replace(index=examples.index + 1)
     watched = Watched(smooth())
     crafted("eval")(watched, elsewhere, generator())
-    assert not torch.allclose(found[0], watched.inputs[-1], atol=1e-6)
+    assert not torch.allclose(found[0], crafted.adversarial(watched.inputs), atol=1e-6)
 
 
 def test_crafting_leaves_no_gradients_and_no_changed_inputs(crafted):
@@ -443,7 +391,7 @@ def test_crafted_inputs_stay_in_other_bounds(crafted):
         objective = dataclasses.replace(objective, adversary=threat)
     examples, watched = batch(), Watched(smooth())
     objective(watched, examples._replace(x=examples.x * 8 - 3), generator())
-    x = watched.inputs[-1]
+    x = crafted.adversarial(watched.inputs)
     assert wide[0] <= float(x.min()) < 0
     assert 1 < float(x.max()) <= wide[1]
 
