@@ -77,9 +77,15 @@ from .objectives import HAT as HAT
 from .objectives import IKL as IKL
 from .objectives import MART as MART
 from .objectives import NFGSM as NFGSM
+from .objectives import RST as RST
 from .objectives import SCORE as SCORE
 from .objectives import TRADES as TRADES
+from .objectives import VAT as VAT
 from .objectives import AdvProp as AdvProp
+from .objectives import FreeTraining as FreeTraining
+from .objectives import GradAlign as GradAlign
+from .objectives import InputGradientPenalty as InputGradientPenalty
+from .objectives import JacobianPenalty as JacobianPenalty
 from .objectives import Objective as Objective
 from .objectives import PGDTraining as PGDTraining
 from .objectives import Plain as Plain
@@ -110,7 +116,9 @@ from .training import RunFolder as RunFolder
 from .training import Step as Step
 from .training import WarmRestarts as WarmRestarts
 from .training import Warmup as Warmup
+from .training import diagnose as diagnose
 from .training import fit as fit
+from .training import learning_rate_range as learning_rate_range
 from .weights import ASAM as ASAM
 from .weights import AWP as AWP
 from .weights import SAM as SAM

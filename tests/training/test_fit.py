@@ -1,5 +1,6 @@
 """The training loop: same bits, left-alone things, the choice of the best epoch, breakdowns."""
 
+import copy
 import dataclasses
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from brolly import (
     NFGSM,
     PGD,
     SGD,
+    SWA,
     TRADES,
     Dataset,
     Flip,
@@ -24,7 +26,7 @@ from brolly import (
     fit,
 )
 from brolly.objectives import Loss, Objective
-from brolly.training import Constant, TrainingDiverged, Validation
+from brolly.training import Constant, TrainingDiverged, Validation, Warmup
 from brolly.training import _fit as loop
 from brolly.training._validation import Accuracies
 
@@ -191,6 +193,41 @@ def test_or_the_best_clean_one(measured) -> None:
     assert history.best.epoch == 3
 
 
+@pytest.mark.parametrize(
+    ("select_by", "rates"), [("clean", [0.1, 0.1, 0.1, 0.05]), ("robust", [0.1, 0.1, 0.05, 0.05])]
+)
+def test_plateau_goes_by_the_metric_that_selects(measured, select_by: str, rates) -> None:
+    measured((0.5, 0.3, 0.3), (0.6, 0.3, 0.3), (0.6, 0.4, 0.4), (0.6, 0.4, 0.4))
+    plateau = Plateau(patience=0, gamma=0.5)
+    _, history = train(epochs=4, schedule=plateau, select_by=select_by)
+    assert [record.learning_rate for record in history.epochs] == pytest.approx(rates)
+
+
+def test_plateau_needs_a_validation_split() -> None:
+    data = blobs()
+    data = dataclasses.replace(data, validation=data.validation.first(0))
+    for schedule in (Plateau(), Warmup(length=1, then=Plateau())):
+        with pytest.raises(ValueError, match="there is no validation split"):
+            train(data=data, schedule=schedule)
+
+
+def test_the_swa_net_is_what_is_checked_and_kept(monkeypatch) -> None:
+    checked: list[nn.Module] = []
+
+    def check(self, model: nn.Module) -> Accuracies:
+        checked.append(copy.deepcopy(model))
+        return Accuracies(0.5, 0.1 * len(checked), 0.2)
+
+    monkeypatch.setattr(loop.Checker, "validation", check)
+    model, _ = train(average=SWA(start=1), schedule=Constant())
+    assert same(model, checked[-1])
+    plain, _ = train(schedule=Constant())
+    ends = checked[-2:]  # of the plain training
+    for mean, one, two in zip(model.parameters(), *(e.parameters() for e in ends), strict=True):
+        torch.testing.assert_close(mean, (one + two) / 2)
+    assert same(plain, ends[1])
+
+
 def test_patience(measured) -> None:
     measured((0.5, 0.3, 0.3), *[(0.5, 0.2, 0.3)] * 9)
     _, history = train(epochs=9, patience=2)
@@ -239,6 +276,7 @@ def test_nan_says_where() -> None:
     ("changes", "message"),
     [
         ({"epochs": 0}, "epochs is 0"),
+        ({"average": SWA(start=3)}, "SWA starts after 3 epochs of 3, so there is nothing to"),
         ({"batch_size": 1000}, "expected .* a batch size of 1 to 72"),
         ({"objective": Plain(), "select_by": "robust"}, "there is no threat"),
         ({"device": "cuda:77"}, "device 'cuda:77' is not on this machine; expected one of"),

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from brolly import EMA, SGD, AdamW
+from brolly import EMA, SGD, SWA, Adagrad, Adam, AdamW, Batch, RMSprop
+from brolly.models import adversarial_statistics, dual_batchnorm
 from brolly.training import EpochRecord
 from brolly.training._validation import catastrophic_overfitting
 
@@ -39,6 +40,18 @@ def descend(model: nn.Module, optimizer: torch.optim.Optimizer) -> nn.Module:
         (
             AdamW(lr=0.1, weight_decay=0.3, decays="all"),
             lambda p: torch.optim.AdamW(p, 0.1, weight_decay=0.3),
+        ),
+        (
+            Adam(lr=0.1, betas=(0.8, 0.9), weight_decay=0.3, decays="all"),
+            lambda p: torch.optim.Adam(p, 0.1, (0.8, 0.9), weight_decay=0.3),
+        ),
+        (
+            RMSprop(alpha=0.9, momentum=0.5, weight_decay=0.3, decays="all"),
+            lambda p: torch.optim.RMSprop(p, alpha=0.9, momentum=0.5, weight_decay=0.3),
+        ),
+        (
+            Adagrad(lr=0.1, weight_decay=0.3, decays="all"),
+            lambda p: torch.optim.Adagrad(p, 0.1, weight_decay=0.3),
         ),
     ],
 )
@@ -82,7 +95,7 @@ def test_ema_in_closed_form() -> None:
         with torch.no_grad():
             for tensor in model.state_dict().values():
                 tensor.add_(1 + step)
-        EMA(decay=0.6).update(average, model, step)
+        EMA(decay=0.6).after_step(average, model, step)
         weight = 1 - min(0.6, (1 + step) / (10 + step))
         for name, tensor in model.state_dict().items():
             if tensor.is_floating_point():
@@ -93,6 +106,65 @@ def test_ema_in_closed_form() -> None:
         torch.testing.assert_close(tensor, expected[name])
     with pytest.raises(ValueError, match=r"\[0, 1\)"):
         EMA(decay=1.0)
+
+
+def epoch_end(model: nn.Module, epoch: int) -> None:
+    """Other weights and statistics, as after an epoch of training."""
+    generator = torch.Generator().manual_seed(epoch)
+    with torch.no_grad():
+        for tensor in [*model.parameters(), *model.buffers()]:
+            if tensor.is_floating_point():
+                tensor.copy_(torch.rand(tensor.shape, generator=generator))
+
+
+def batches() -> list[Batch]:
+    x = torch.rand(24, 3, generator=torch.Generator().manual_seed(7))
+    return [Batch(part, torch.zeros(8).long(), torch.arange(8)) for part in x.split(8)]
+
+
+def test_swa_is_the_mean_of_epoch_ends_and_newest_before() -> None:
+    model = network()
+    average = copy.deepcopy(model)
+    ends: list[list[torch.Tensor]] = []
+    for epoch in range(1, 6):
+        epoch_end(model, epoch)
+        ends.append([p.detach().clone() for p in model.parameters()])
+        SWA(start=2).after_epoch(average, model, epoch, batches())
+        counted = ends[2:] or ends[-1:]
+        for index, parameter in enumerate(average.parameters()):
+            mean = torch.stack([end[index] for end in counted]).mean(0)
+            torch.testing.assert_close(parameter.detach(), mean)
+        if epoch <= 2:
+            assert torch.equal(average[1].running_mean, model[1].running_mean)
+    assert average.training
+    assert average[1].momentum == model[1].momentum
+
+
+def test_swa_computes_batchnorm_statistics_anew() -> None:
+    model = network()
+    average = copy.deepcopy(model)
+    epoch_end(model, 1)
+    SWA(start=0).after_epoch(average, model, 1, batches())
+    hidden = [average[0](batch.x).detach() for batch in batches()]
+    mean = torch.stack([h.mean(0) for h in hidden]).mean(0)
+    variance = torch.stack([h.var(0) for h in hidden]).mean(0)
+    torch.testing.assert_close(average[1].running_mean, mean)
+    torch.testing.assert_close(average[1].running_var, variance)
+
+
+def test_swa_leaves_statistics_that_its_batches_do_not_reach() -> None:
+    frozen, dual = network(), dual_batchnorm(network())
+    frozen[1].eval()
+    for model, norm in ((frozen, frozen[1]), (dual, dual[1].adversarial)):
+        average = copy.deepcopy(model)
+        epoch_end(model, 1)
+        SWA(start=0).after_epoch(average, model, 1, batches())
+        kept = average[1] if model is frozen else average[1].adversarial
+        assert torch.equal(kept.running_mean, norm.running_mean)
+    with adversarial_statistics(average):
+        assert torch.isfinite(average.eval()(batches()[0].x)).all()
+    with pytest.raises(ValueError, match="start is -1; expected 0 epochs or more"):
+        SWA(start=-1)
 
 
 def record(robust: float, single: float) -> EpochRecord:

@@ -23,8 +23,15 @@ else:
             "lenet": models.LeNet,
             "small-cnn": models.SmallCNN,
             "resnet": models.ResNet,
+            "preact-resnet": models.PreActResNet,
+            "wide-resnet": models.WideResNet,
+            "nin": models.NiN,
+            "affine-mlp": models.AffineMLP,
+            "rnn": models.RNN,
+            "lstm": models.LSTM,
+            "vit": models.ViT,
         },
-        given=("features", "in_channels", "classes", "normalize"),
+        given=("features", "in_channels", "shape", "classes", "normalize"),
     )
     Objective = components(
         {
@@ -34,10 +41,18 @@ else:
             "n-fgsm": objectives.NFGSM,
             "n-fgsm-published": objectives.NFGSM.as_published,
             "atta": objectives.ATTA,
+            "free": objectives.FreeTraining,
+            "gradalign": objectives.GradAlign,
+            "gradalign-published": objectives.GradAlign.as_published,
             "pgd": objectives.PGDTraining,
             "pgd-published": objectives.PGDTraining.as_published,
+            "advprop": objectives.AdvProp,
             "trades": objectives.TRADES,
             "trades-published": objectives.TRADES.as_published,
+            "vat": objectives.VAT,
+            "rst": objectives.RST,
+            "input-gradient": objectives.InputGradientPenalty,
+            "jacobian": objectives.JacobianPenalty,
             "mart": objectives.MART,
             "mart-published": objectives.MART.as_published,
             "hat": objectives.HAT,
@@ -57,6 +72,7 @@ else:
     Penalty = components(
         {
             "l2": penalties.L2,
+            "variational-kl": weights.VariationalKL,
         }
     )
     Weights = components(
@@ -64,25 +80,6 @@ else:
             "awp": weights.AWP,
             "sam": weights.SAM,
             "asam": weights.ASAM,
-        }
-    )
-    Optimizer = components({"sgd": training.SGD, "adamw": training.AdamW})
-    Schedule = components(
-        {
-            "constant": training.Constant,
-            "step": training.Step,
-            "multistep": training.MultiStep,
-            "cosine": training.Cosine,
-            "one-cycle": training.OneCycle,
-            "plateau": training.Plateau,
-        }
-    )
-    Average = components({"ema": training.EMA})
-    Augmentation = components({"shift": Shift, "flip": Flip})
-            "variational-kl": weights.VariationalKL,
-
-#: All of them.
-KINDS = (Model, Objective, Penalty, Weights, Optimizer, Schedule, Average, Augmentation)
             "gaussian-noise": weights.GaussianNoise,
             "learned-noise": weights.LearnedNoise,
             "learned-noise-published": weights.LearnedNoise.as_published,
@@ -90,3 +87,35 @@ KINDS = (Model, Objective, Penalty, Weights, Optimizer, Schedule, Average, Augme
             "variational-dropout": weights.VariationalDropout,
             "random-matrix": weights.RandomMatrix,
             "weight-norm": weights.WeightNorm,
+        }
+    )
+    Optimizer = components(
+        {
+            "sgd": training.SGD,
+            "adam": training.Adam,
+            "adamw": training.AdamW,
+            "rmsprop": training.RMSprop,
+            "adagrad": training.Adagrad,
+        }
+    )
+    schedules = {
+        "constant": training.Constant,
+        "step": training.Step,
+        "multistep": training.MultiStep,
+        "exponential": training.Exponential,
+        "linear": training.Linear,
+        "polynomial": training.Polynomial,
+        "cosine": training.Cosine,
+        "warm-restarts": training.WarmRestarts,
+        "one-cycle": training.OneCycle,
+        "plateau": training.Plateau,
+    }
+    Schedule = components(
+        {**schedules, "warmup": training.Warmup},
+        nested={training.Schedule: components(schedules)},
+    )
+    Average = components({"ema": training.EMA, "swa": training.SWA})
+    Augmentation = components({"shift": Shift, "flip": Flip})
+
+#: All of them.
+KINDS = (Model, Objective, Penalty, Weights, Optimizer, Schedule, Average, Augmentation)

@@ -213,7 +213,7 @@ class Recipe(_Entry):
         built = [(entry.name, entry.build()) for entry in self.weights]
         searches = [(name, part) for name, part in built if isinstance(part, weights.WeightSearch)]
         if len(searches) > 1:
-            names = " and ".join(entry.name for entry in self.weights)
+            names = " and ".join(name for name, _ in searches)
             raise ValueError(f"weights has {names}, which search for worse weights; use one")
         return searches[0][1] if searches else None
 

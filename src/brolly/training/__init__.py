@@ -1,6 +1,8 @@
 """Training: `fit`, what it is made of and the folder it leaves behind."""
 
 from ._average import EMA as EMA
+from ._average import SWA as SWA
+from ._average import Average as Average
 from ._combination import check_combination as check_combination
 from ._fit import Precision as Precision
 from ._fit import TrainingDiverged as TrainingDiverged
@@ -8,16 +10,29 @@ from ._fit import fit as fit
 from ._history import EpochRecord as EpochRecord
 from ._history import History as History
 from ._optimizers import SGD as SGD
+from ._optimizers import Adagrad as Adagrad
+from ._optimizers import Adam as Adam
 from ._optimizers import AdamW as AdamW
 from ._optimizers import Optimizer as Optimizer
+from ._optimizers import RMSprop as RMSprop
 from ._run import RunFolder as RunFolder
 from ._schedules import Constant as Constant
 from ._schedules import Cosine as Cosine
+from ._schedules import Exponential as Exponential
+from ._schedules import Linear as Linear
 from ._schedules import MultiStep as MultiStep
 from ._schedules import OneCycle as OneCycle
 from ._schedules import Plateau as Plateau
+from ._schedules import Polynomial as Polynomial
 from ._schedules import Progress as Progress
 from ._schedules import Schedule as Schedule
 from ._schedules import Step as Step
+from ._schedules import WarmRestarts as WarmRestarts
+from ._schedules import Warmup as Warmup
 from ._validation import SelectBy as SelectBy
 from ._validation import Validation as Validation
+from .diagnosis import Finding as Finding
+from .diagnosis import LearningRateRange as LearningRateRange
+from .diagnosis import Observation as Observation
+from .diagnosis import diagnose as diagnose
+from .diagnosis import learning_rate_range as learning_rate_range

@@ -8,6 +8,7 @@ from ..data import Augmentation
 from ..objectives import Objective
 from ..penalties import Penalty
 from ..weights import WeightSearch
+from ._average import SWA, Average
 from ._schedules import parse_length
 
 
@@ -18,6 +19,8 @@ def check_combination(
     augment: Sequence[Augmentation],
     accumulate: int,
     clip: float | None,
+    average: Average | None = None,
+    epochs: int = 1,
 ) -> None:
     """Raises ValueError, with all reasons at once, where parts do not go together."""
     name, reasons = type(objective).__name__, []
@@ -50,5 +53,10 @@ def check_combination(
             parse_length(weights.warmup, 1)
         except ValueError as error:
             reasons.append(str(error))
+    if isinstance(average, SWA) and average.start >= epochs:
+        reasons.append(
+            f"SWA starts after {average.start} epochs of {epochs}, so there is nothing to average; "
+            f"let it start earlier, such as {3 * epochs // 4}, or train longer"
+        )
     if reasons:
         raise ValueError("; ".join(reasons))

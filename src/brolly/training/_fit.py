@@ -22,7 +22,7 @@ from ..objectives import Loss, Objective, Plain
 from ..penalties import Penalty
 from ..threats import Threat
 from ..weights import WeightSearch
-from ._average import EMA
+from ._average import Average
 from ._combination import check_combination
 from ._history import EpochRecord, History
 from ._optimizers import SGD, Optimizer
@@ -49,7 +49,7 @@ def fit(
     threat: Threat | None = None,
     optimizer: Optimizer | None = None,
     schedule: Schedule | None = None,
-    average: EMA | None = None,
+    average: Average | None = None,
     batch_size: int = 128,
     accumulate: int = 1,
     clip: float | None = None,
@@ -127,7 +127,12 @@ def fit(
             f"epochs is {epochs}, batch_size is {batch_size} for {len(data.train)} training "
             f"examples; expected 1 epoch or more and a batch size of 1 to {len(data.train)}"
         )
-    check_combination(objective, penalty, weights, augment, accumulate, clip)
+    check_combination(objective, penalty, weights, augment, accumulate, clip, average, epochs)
+    if schedule is not None and schedule.watches and len(data.validation) == 0:
+        raise ValueError(
+            f"{schedule} goes by the validation metric, but there is no validation split; set one "
+            "aside, or use a schedule that goes by time, such as Cosine()"
+        )
     device = pick_device(device)
     check = Checker(data, threat, validation or Validation(), seed, device)
     # Dropout and the like draw from the global generator; it is lent to the training and returned.
@@ -147,7 +152,12 @@ def fit(
             trainer.load_state(state)
         policy = _Policy(check, validation or Validation(), select_by, patience, epochs)
         while trainer.epoch < epochs and not trainer.stopped:
-            loss, logs = trainer.train_epoch(on_step)
+            try:
+                loss, logs = trainer.train_epoch(on_step)
+            except TrainingDiverged as error:
+                if run is not None:
+                    run.save_divergence(str(error))
+                raise
             record = policy.judge(trainer, loss, logs)
             if run is not None:
                 run.save_state(trainer.state(), trainer.records)
@@ -163,7 +173,7 @@ class _Trainer:
     def __init__(
         self, model: nn.Module, data: Dataset, objective: Objective, penalty: Penalty | None,
         weights: WeightSearch | None, optimizer: Optimizer, schedule: Schedule,
-        average: EMA | None, epochs: int, batch_size: int, accumulate: int, clip: float | None,
+        average: Average | None, epochs: int, batch_size: int, accumulate: int, clip: float | None,
         augment: Sequence[Augmentation], precision: Precision, seed: int, device: str,
     ) -> None:  # fmt: skip
         self.model, self.schedule = model, schedule
@@ -208,6 +218,10 @@ class _Trainer:
                     on_step(step, self.steps)
         self.optimizer.zero_grad(set_to_none=True)
         self.epoch += 1
+        if self.average:
+            again = torch.Generator().manual_seed(self._order.initial_seed())
+            batches = dataclasses.replace(self.batches, generator=again)
+            self.average.after_epoch(self.shadow, self.model, self.epoch, batches)
         self.seconds += time.perf_counter() - start
         return total / count, {name: value / count for name, value in logs.items()}
 
@@ -246,7 +260,7 @@ class _Trainer:
         if self.penalty is not None:
             self.penalty.after_step(self.model, self.rate)
         if self.average:
-            self.average.update(self.shadow, self.model, step)
+            self.average.after_step(self.shadow, self.model, step)
 
     @property
     def rate(self) -> float:

@@ -78,6 +78,78 @@ class AdamW(Optimizer):
         )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015), as `torch.optim.Adam`.
+
+    Args:
+        lr: Largest learning rate; the schedule scales it.
+        betas: Decays of the first and second moment.
+        weight_decay: Weight of the penalty `sum(w ** 2) / 2`, added to the gradient before its
+            moments are taken; `AdamW` keeps decay out of them.
+        decays: Which parameters it touches.
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    decays: Decays = "no_norm"
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adam(
+            parameter_groups(model, self.weight_decay, self.decays), lr=self.lr, betas=self.betas
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RMSprop(Optimizer):
+    """Steps over the root of a running mean square (Tieleman & Hinton 2012), as
+    `torch.optim.RMSprop`.
+
+    Args:
+        lr: Largest learning rate; the schedule scales it.
+        alpha: Decay of the mean square.
+        momentum: Decay of the accumulated step.
+        weight_decay: Weight of the penalty `sum(w ** 2) / 2`, added to the gradient.
+        decays: Which parameters it touches.
+    """
+
+    lr: float = 1e-2
+    alpha: float = 0.99
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    decays: Decays = "no_norm"
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.RMSprop(
+            parameter_groups(model, self.weight_decay, self.decays),
+            lr=self.lr,
+            alpha=self.alpha,
+            momentum=self.momentum,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adagrad(Optimizer):
+    """Steps over the root of the summed squares (Duchi, Hazan & Singer 2011), as
+    `torch.optim.Adagrad`.
+
+    Args:
+        lr: Largest learning rate; the schedule scales it, and so do the sums, which only grow.
+        weight_decay: Weight of the penalty `sum(w ** 2) / 2`, added to the gradient.
+        decays: Which parameters it touches.
+    """
+
+    lr: float = 1e-2
+    weight_decay: float = 0.0
+    decays: Decays = "no_norm"
+
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adagrad(
+            parameter_groups(model, self.weight_decay, self.decays), lr=self.lr
+        )
+
+
 def parameter_groups(model: nn.Module, weight_decay: float, decays: Decays) -> list[dict[str, Any]]:
     """Trainable parameters with and without decay.
 

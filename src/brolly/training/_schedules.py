@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .._names import parse_number
 
@@ -33,6 +33,11 @@ class Progress:
 @dataclasses.dataclass(frozen=True)
 class Schedule(abc.ABC):
     """Gives the factor on the learning rate before each step."""
+
+    @property
+    def watches(self) -> bool:
+        """Whether it goes by the validation metric."""
+        return False
 
     @abc.abstractmethod
     def factor(self, progress: Progress) -> float:
@@ -89,6 +94,29 @@ class MultiStep(Schedule):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Exponential(Schedule):
+    """Falls by the factor `gamma` in each stretch, a little at every step.
+
+    With `every="1 steps"` it is torch's `ExponentialLR` stepped with the optimiser; after whole
+    epochs, with `every=1`, it is where `ExponentialLR` stepped once an epoch is.
+
+    Args:
+        gamma: Factor.
+        every: The stretch: epochs, or a text such as `"500 steps"`.
+    """
+
+    gamma: float = 0.95
+    every: Length = 1
+
+    def __post_init__(self) -> None:
+        parse_length(self.every, 1)
+
+    def factor(self, progress: Progress) -> float:
+        every = max(parse_length(self.every, progress.steps_per_epoch), 1)
+        return self.gamma ** (progress.step / every)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
     """Half a cosine from the full learning rate to `end` of it, after a linear warm-up.
 
@@ -106,11 +134,71 @@ class Cosine(Schedule):
         parse_length(self.warmup, 1)
 
     def factor(self, progress: Progress) -> float:
-        warmup = parse_length(self.warmup, progress.steps_per_epoch)
-        if progress.step < warmup:
-            return (progress.step + 1) / warmup
-        part = (progress.step - warmup) / max(progress.steps - warmup, 1)
-        return _anneal(1.0, self.end, part)
+        return _warmed_up(
+            progress, self.warmup, lambda rest: _anneal(1.0, self.end, rest.step / rest.steps)
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WarmRestarts(Schedule):
+    """Half a cosine again and again (SGDR, Loshchilov & Hutter 2017), as torch's
+    `CosineAnnealingWarmRestarts`.
+
+    Args:
+        period: Length of the first: epochs, or a text such as `"500 steps"`.
+        growth: How many times as long as the one before each next one is; 1 or 2 in the paper.
+        end: Part of the learning rate that is left before a restart.
+    """
+
+    period: Length
+    growth: int = 1
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        parse_length(self.period, 1)
+        if self.growth < 1:
+            raise ValueError(f"growth is {self.growth}; expected 1 or more")
+
+    def factor(self, progress: Progress) -> float:
+        period = max(parse_length(self.period, progress.steps_per_epoch), 1)
+        step = progress.step
+        while step >= period:
+            step, period = step - period, period * self.growth
+        return _anneal(1.0, self.end, step / period)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Linear(Schedule):
+    """A line over the whole run, as torch's `LinearLR`.
+
+    Args:
+        start: Part of the learning rate to begin with.
+        end: Part of the learning rate that is left at the end.
+    """
+
+    start: float = 1.0
+    end: float = 0.0
+
+    def factor(self, progress: Progress) -> float:
+        return self.start + (self.end - self.start) * progress.step / progress.steps
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Polynomial(Schedule):
+    """A power of the part of the run that is left, as torch's `PolynomialLR`.
+
+    Args:
+        power: 0.9 is usual for segmentation (Chen et al. 2018, DeepLab); 1 is a line.
+    """
+
+    power: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not self.power > 0:
+            raise ValueError(f"power is {self.power}; expected more than 0")
+
+    def factor(self, progress: Progress) -> float:
+        return (1 - progress.step / progress.steps) ** self.power
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -148,15 +236,20 @@ class OneCycle(Schedule):
 class Plateau(Schedule):
     """Multiplies the learning rate by `gamma` when the validation metric stops rising.
 
-    As torch's `ReduceLROnPlateau` in mode `max` with an absolute threshold of 0.
+    The metric is the one that picks the best epoch: robust or clean accuracy, as `select_by`
+    says. As torch's `ReduceLROnPlateau` in mode `max` with an absolute threshold of 0.
 
     Args:
-        patience: Epochs without a new best score that are put up with.
+        patience: Checks without a new best score that are put up with.
         gamma: Factor.
     """
 
     patience: int = 3
     gamma: float = 0.1
+
+    @property
+    def watches(self) -> bool:
+        return True
 
     def factor(self, progress: Progress) -> float:
         best, waited, drops = -math.inf, 0, 0
@@ -166,6 +259,44 @@ class Plateau(Schedule):
             if waited > self.patience:
                 waited, drops = 0, drops + 1
         return self.gamma**drops
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Warmup(Schedule):
+    """A line from next to nothing up to where another schedule begins; then that schedule.
+
+    The other schedule knows nothing of the warm-up: its times and its run count from the end of
+    it, as in torch's `SequentialLR` of a `LinearLR` and the other.
+
+    Args:
+        length: Of the warm-up: epochs, or a text such as `"500 steps"`; 5 epochs in Goyal et al.
+            (2017).
+        then: The schedule that follows.
+
+    Raises:
+        ValueError: The length is no length, or `then` is a warm-up itself.
+
+    Example:
+        >>> from brolly.training import Progress, Step, Warmup
+        >>> schedule = Warmup(length="2 steps", then=Step(every="3 steps"))
+        >>> [schedule.factor(Progress(step, 6, 6)) for step in range(6)]
+        [0.5, 1.0, 1.0, 1.0, 1.0, 0.1]
+    """
+
+    length: Length
+    then: Schedule
+
+    def __post_init__(self) -> None:
+        parse_length(self.length, 1)
+        if isinstance(self.then, Warmup):
+            raise ValueError("then is a Warmup itself; add its length to this one")
+
+    @property
+    def watches(self) -> bool:
+        return self.then.watches
+
+    def factor(self, progress: Progress) -> float:
+        return _warmed_up(progress, self.length, self.then.factor)
 
 
 def parse_length(length: Length, steps_per_epoch: int) -> int:
@@ -184,6 +315,15 @@ def parse_length(length: Length, steps_per_epoch: int) -> int:
     if not count >= 0:
         raise ValueError(f"length is {length!r}; expected 0 or more")
     return round(count if unit.strip().startswith("step") else count * steps_per_epoch)
+
+
+def _warmed_up(progress: Progress, length: Length, factor: Callable[[Progress], float]) -> float:
+    """A line up to where `factor` begins, which then has the rest of the run to itself."""
+    warmup = parse_length(length, progress.steps_per_epoch)
+    rest = dataclasses.replace(
+        progress, step=max(progress.step - warmup, 0), steps=max(progress.steps - warmup, 1)
+    )
+    return factor(rest) * min((progress.step + 1) / max(warmup, 1), 1.0)
 
 
 def _anneal(first: float, last: float, part: float) -> float:
