@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -21,7 +21,7 @@ class EpochRecord:
         validation_single_step: Accuracy under FGSM, which betrays catastrophic overfitting.
         train_examples, validation_examples: How many were measured.
         validation_loss: Mean cross-entropy of the clean inputs.
-        gradient_norm, largest_gradient_norm: Mean and largest over the epoch's steps, of all
+        gradient_norm, largest_gradient_norm: Median and largest over the epoch's steps, of all
             parameters together and before clipping.
         update_ratio: Norm of one step in the middle of the epoch over that of the weights.
         best: Whether this epoch is the best so far.
@@ -59,10 +59,27 @@ class History:
     Attributes:
         epochs: One record an epoch.
         stopped: Why training ended before its last epoch, if it did.
+        diverged: Where the loss became no number, if it did.
     """
 
     epochs: tuple[EpochRecord, ...] = ()
     stopped: str | None = None
+    diverged: str | None = None
+
+    @classmethod
+    def of_rows(cls, rows: Iterable[Mapping[str, Any]], diverged: str | None = None) -> History:
+        """The history that lines of `metrics.jsonl` hold, of older and newer versions too.
+
+        Lines without an epoch, its time, learning rate and training loss are left out.
+        """
+        fields = {field.name: field for field in dataclasses.fields(EpochRecord)}
+        needed = {name for name, field in fields.items() if _has_no_default(field)}
+        records = tuple(
+            EpochRecord(**{name: value for name, value in row.items() if name in fields})
+            for row in rows
+            if all(row.get(name) is not None for name in needed)
+        )
+        return cls(records, records[-1].note if records else None, diverged)
 
     @property
     def best(self) -> EpochRecord | None:
@@ -78,7 +95,11 @@ class History:
             f"{'  best' if r is self.best else ''}"
             for r in self.epochs
         ]
-        return "\n".join([*lines, *([self.stopped] if self.stopped else [])])
+        return "\n".join([*lines, *filter(None, [self.stopped, self.diverged])])
+
+
+def _has_no_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def percent(value: float | None) -> str:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from .._files import replacing, write_json, write_text
-from ._history import EpochRecord
+from ._history import EpochRecord, History
 
 SCHEMA = 1
 
@@ -29,6 +29,7 @@ class RunFolder:
     recipe.yaml         what was asked for
     environment.json    versions and hardware, and the schema of the folder
     metrics.jsonl       one line an epoch
+    diverged.txt        where the loss became no number, if it did
     state.pt            everything needed to go on, after the last epoch done
     model.safetensors   the weights of the best epoch; there once training has ended
     evaluation/*.json   results
@@ -43,6 +44,7 @@ class RunFolder:
         self.recipe = self.path / "recipe.yaml"
         self.environment = self.path / "environment.json"
         self.metrics = self.path / "metrics.jsonl"
+        self.diverged = self.path / "diverged.txt"
         self.state = self.path / "state.pt"
         self.model = self.path / "model.safetensors"
         self.evaluations = self.path / "evaluation"
@@ -117,6 +119,29 @@ class RunFolder:
         torch.save({"schema": SCHEMA, **state}, buffer)
         with replacing(self.state) as temporary:
             temporary.write_bytes(buffer.getbuffer())
+        self.diverged.unlink(missing_ok=True)
+
+    def save_divergence(self, reason: str) -> None:
+        """Keeps the reason why there is no epoch after the last one."""
+        write_text(self.diverged, f"{reason}\n")
+
+    def history(self) -> History:
+        """What happened so far, from the metrics.
+
+        Raises:
+            ValueError: A line is damaged.
+        """
+        rows = []
+        lines = self.metrics.read_text(encoding="utf-8") if self.metrics.is_file() else ""
+        for number, line in enumerate(lines.splitlines(), start=1):
+            try:
+                rows.append(dict(json.loads(line)))
+            except (ValueError, TypeError):
+                raise ValueError(
+                    f"{self.metrics}, line {number} is damaged; expected a JSON object"
+                ) from None
+        diverged = self.diverged.read_text(encoding="utf-8") if self.diverged.is_file() else ""
+        return History.of_rows(rows, diverged.strip() or None)
 
     def load_state(self) -> dict[str, Any] | None:
         """The last state kept, or None before the first; nothing in it is executed.

@@ -37,8 +37,8 @@ class StepSizes:
 
     @property
     def gradient_norm(self) -> float | None:
-        """Mean over the steps; None where one is no number."""
-        return _finite(torch.stack(self._norms).mean()) if self._norms else None
+        """Median over the steps; None where it is no number."""
+        return _finite(torch.stack(self._norms).median()) if self._norms else None
 
     @property
     def largest_gradient_norm(self) -> float | None:
@@ -51,7 +51,7 @@ class StepSizes:
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors))))
 
 
 def _finite(value: Tensor) -> float | None:
