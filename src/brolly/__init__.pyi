@@ -90,6 +90,8 @@ from .objectives import Objective as Objective
 from .objectives import PGDTraining as PGDTraining
 from .objectives import Plain as Plain
 from .recipes import Recipe as Recipe
+from .recipes import Sweep as Sweep
+from .recipes import sweep as sweep
 from .threats import L0 as L0
 from .threats import L1 as L1
 from .threats import L2 as L2

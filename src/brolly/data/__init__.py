@@ -8,6 +8,7 @@ from ._batches import Batches as Batches
 from ._dataset import Dataset as Dataset
 from ._dataset import Split as Split
 from ._dataset import Statistics as Statistics
+from ._join import join as join
 from ._load import DATASETS as DATASETS
 from ._load import find_data as find_data
 from ._load import is_here as is_here

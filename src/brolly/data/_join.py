@@ -1,0 +1,46 @@
+"""Splits, one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from ._dataset import Split
+
+
+def join(first: Split, *others: Split) -> Split:
+    """The examples of several splits in one, in their order; name and data set are the first's.
+
+    Objectives that learn from few labels want the labelled examples first. A split that is given
+    several times weighs more.
+
+    Raises:
+        ValueError: The splits do not hold inputs of the same kind and the same classes.
+
+    Example:
+        >>> import brolly
+        >>> data = brolly.load_data("digits")
+        >>> labelled = data.train.first(100)
+        >>> len(brolly.data.join(labelled, labelled, data.train))
+        1492
+    """
+    for other in others:
+        for name in ("shape", "scale", "classes"):
+            mine, theirs = getattr(first, name), getattr(other, name)
+            if mine != theirs:
+                raise ValueError(
+                    f"{name} of {first.dataset}/{first.name} is {mine}, of "
+                    f"{other.dataset}/{other.name} {theirs}; expected the same to join them"
+                )
+        if first.inputs.dtype != other.inputs.dtype:
+            raise ValueError(
+                f"inputs of {first.dataset}/{first.name} are {first.inputs.dtype}, of "
+                f"{other.dataset}/{other.name} {other.inputs.dtype}; convert one of them"
+            )
+    splits = (first, *others)
+    return dataclasses.replace(
+        first,
+        inputs=torch.cat([split.inputs for split in splits]),
+        labels=torch.cat([split.labels for split in splits]),
+    )
