@@ -6,3 +6,9 @@ from ._run import build_data as build_data
 from ._run import build_model as build_model
 from ._run import load_run as load_run
 from ._run import train_recipe as train_recipe
+from ._sweep import sweep as sweep
+from ._sweep_result import Configuration as Configuration
+from ._sweep_result import Spread as Spread
+from ._sweep_result import Sweep as Sweep
+from ._sweep_result import Trial as Trial
+from ._sweep_result import pareto_front as pareto_front
