@@ -19,8 +19,8 @@ class LearnedNoise(WeightNoise):
 
     with :math:`s_l` the standard deviation of the weights of layer l, through which no gradient
     flows, and a coefficient :math:`\alpha` for each layer or output channel that is trained along.
-    The clean loss alone drives it to 0; the authors keep it up by minimising the mean of the clean
-    and the adversarial loss, crafted with the noise on.
+    The authors minimise the mean of the clean and the adversarial loss, crafted with the noise on;
+    with the clean loss alone, they find, the coefficients go to 0.
 
     The authors' noise stays on at test time (`as_published`). The robust accuracy they report for
     it, under PGD that does not average over the noise, is mostly that of noisy gradients: judge
