@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError
 from ._attacks import attacks
 from ._check import check
 from ._demo import demo
+from ._diagnose import diagnose
 from ._doctor import doctor
 from ._evaluate import evaluate
 from ._measure import measure
@@ -66,6 +67,7 @@ def _app() -> App:
         study,
         verify,
         check,
+        diagnose,
         doctor,
         attacks,
     ):

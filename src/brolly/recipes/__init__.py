@@ -1,5 +1,6 @@
 """Recipes: training runs as text, from names to objects."""
 
+from ._rate_range import range_of_recipe as range_of_recipe
 from ._recipe import SHIPPED as SHIPPED
 from ._recipe import Recipe as Recipe
 from ._run import build_data as build_data

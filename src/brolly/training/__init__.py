@@ -36,3 +36,5 @@ from .diagnosis import LearningRateRange as LearningRateRange
 from .diagnosis import Observation as Observation
 from .diagnosis import diagnose as diagnose
 from .diagnosis import learning_rate_range as learning_rate_range
+from .diagnosis import load_findings as load_findings
+from .diagnosis import save_findings as save_findings

@@ -31,6 +31,7 @@ class RunFolder:
     metrics.jsonl       one line an epoch
     diverged.txt        where the loss became no number, if it did
     state.pt            everything needed to go on, after the last epoch done
+    diagnosis.json      what was found wrong with the training
     model.safetensors   the weights of the best epoch; there once training has ended
     evaluation/*.json   results
     evidence/*.h5       what anyone can check them by
@@ -49,6 +50,7 @@ class RunFolder:
         self.model = self.path / "model.safetensors"
         self.evaluations = self.path / "evaluation"
         self.evidence = self.path / "evidence"
+        self.diagnosis = self.path / "diagnosis.json"
         self.report = self.path / "report.html"
 
     @property

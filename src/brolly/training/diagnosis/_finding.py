@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
+
+from ..._files import write_json
+
+SCHEMA = 1
 
 State = Literal["found", "not found", "not measured"]
 
@@ -57,14 +63,6 @@ class Finding:
             lines += [f"  threshold: {self.threshold} ({self.source})", f"  try: {self.advice}"]
         return "\n".join(lines)
 
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Finding:
-        evidence = tuple(Observation(**each) for each in value["evidence"])
-        return cls(**{**value, "evidence": evidence})
-
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
@@ -83,3 +81,33 @@ class Rule:
 
     def unmeasured(self, why: str) -> Finding:
         return Finding(self.name, "not measured", why, (), self.threshold, self.source, self.advice)
+
+
+def save_findings(path: str | Path, findings: Sequence[Finding]) -> None:
+    """Writes findings as JSON."""
+    write_json(
+        path, {"schema": SCHEMA, "findings": [dataclasses.asdict(each) for each in findings]}
+    )
+
+
+def load_findings(path: str | Path) -> tuple[Finding, ...]:
+    """Reads what `save_findings` wrote.
+
+    Raises:
+        ValueError: The file is damaged, or of a newer schema.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        if value["schema"] > SCHEMA:
+            raise ValueError(f"schema {value['schema']} is newer than {SCHEMA}")
+        return tuple(_finding(each) for each in value["findings"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} holds no findings that this version of brolly can read ({error}); write them "
+            "again with brolly diagnose"
+        ) from None
+
+
+def _finding(value: dict[str, Any]) -> Finding:
+    evidence = tuple(Observation(**each) for each in value["evidence"])
+    return Finding(**{**value, "evidence": evidence})

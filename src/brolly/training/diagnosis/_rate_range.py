@@ -59,6 +59,11 @@ class LearningRateRange:
         """A tenth of `highest`: the loss still falls fast there, with room to divergence."""
         return self.highest / 10
 
+    @property
+    def turned(self) -> bool:
+        """Whether the loss rose again, so that higher rates are known to be worse."""
+        return self.highest < self.rates[-1]
+
     def __repr__(self) -> str:
         return (
             f"LearningRateRange: {self.rates[0]:.3g} to {self.rates[-1]:.3g} in "
