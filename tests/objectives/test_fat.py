@@ -21,6 +21,7 @@ from torch import nn
 
 import brolly
 from brolly import FAT, PGD, Batch, Linf, PGDTraining
+from brolly.training import Validation
 
 
 def slow_friendly(model, threat, start, x, label, *, tau, steps, step):
@@ -135,5 +136,8 @@ def test_fewer_steps_are_taken_of_a_network_that_is_easy_to_fool():
     torch.manual_seed(0)
     model = brolly.models.MLP(64, classes=10, hidden=[16], normalize=data.statistics)
     objective = FAT(PGD(Linf(0.1), steps=5), tau=0)
-    first, *_, last = brolly.fit(model, data, objective=objective, epochs=4).epochs
+    quick = Validation(examples=100, train_examples=0, steps=1, every=3)
+    first, *_, last = brolly.fit(
+        model, data, objective=objective, epochs=3, validation=quick
+    ).epochs
     assert 0 < first.logs["steps"] < last.logs["steps"] < 5

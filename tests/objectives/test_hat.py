@@ -92,6 +92,7 @@ data: {{name: digits, examples: 256}}
 model: {{name: mlp, hidden: [16]}}
 threat: linf:0.05
 objective: {objective}
+validation: {{examples: 100, train_examples: 0, steps: 1}}
 epochs: 1
 """
 
@@ -113,9 +114,7 @@ def test_a_recipe_names_the_run_of_its_helper(tmp_path):
     data = brolly.recipes.build_data(recipe)
     model = brolly.recipes.build_model(recipe, data)
     objective = HAT(PGD(Linf(0.05), steps=2), adviser)
-    again = brolly.fit(
-        model, data, objective=objective, epochs=1, schedule=recipe.schedule.build(), device="cpu"
-    )
+    again = brolly.fit(model, data, objective=objective, epochs=1, device="cpu")
     assert again.epochs[0].train_loss == history.epochs[0].train_loss
     (tmp_path / "plain").rename(tmp_path / "elsewhere")
     load_run(tmp_path / "hat")  # what was trained can do without its helper
