@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 _COLUMNS = ("epoch", "time", "lr", "train loss", "train clean", "train robust", "val clean",
             "val robust", "")  # fmt: skip
 
-T = TypeVar("T", bound="_LiveTable")
+T = TypeVar("T", bound="LiveTable")
 
 
-class _LiveTable(abc.ABC):
+class LiveTable(abc.ABC):
     """Shows `render()` while in its `with` block, if there is a terminal to show it on."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class _LiveTable(abc.ABC):
             print(text, flush=True)
 
 
-class TrainingTable(_LiveTable):
+class TrainingTable(LiveTable):
     """One row an epoch, and how far the run is."""
 
     def __init__(self, name: str, epochs: int) -> None:
@@ -81,7 +81,7 @@ class TrainingTable(_LiveTable):
         table = Table(*_COLUMNS, title=f"Training {self._name}", title_justify="left", box=None)
         for column in table.columns:
             column.justify = "right"
-        for record in self._records[-_visible_rows() :]:
+        for record in self._records[-visible_rows() :]:
             table.add_row(
                 str(record.epoch),
                 clock(record.seconds),
@@ -103,7 +103,7 @@ class TrainingTable(_LiveTable):
         return rate * (self._steps - self._done)
 
 
-class EvaluationTable(_LiveTable):
+class EvaluationTable(LiveTable):
     """One row an attack, with running counts and interval."""
 
     def __init__(self, title: str) -> None:
@@ -192,5 +192,6 @@ def _bar(part: float, width: int = 30) -> str:
     return "━" * full + "╌" * (width - full)
 
 
-def _visible_rows() -> int:
+def visible_rows() -> int:
+    """How many fit on the terminal."""
     return max(Console().height - 6, 5)

@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError
 
 from ._attacks import attacks
 from ._check import check
+from ._curve import curve
 from ._demo import demo
 from ._diagnose import diagnose
 from ._doctor import doctor
@@ -16,6 +17,7 @@ from ._evaluate import evaluate
 from ._measure import measure
 from ._report import report
 from ._study import study
+from ._sweep import sweep
 from ._train import train
 from ._transfer import transfer
 from ._verify import verify
@@ -65,9 +67,11 @@ def _app() -> App:
         transfer,
         report,
         study,
+        sweep,
         verify,
         check,
         diagnose,
+        curve,
         doctor,
         attacks,
     ):

@@ -103,6 +103,28 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def label(row: Mapping[str, Any]) -> str:
+    """The values of a configuration: `optimizer.lr 0.1, objective.beta 3`."""
+    return ", ".join(f"{key} {chosen(value)}" for key, value in row["values"].items())
+
+
+def chosen(value: Any) -> str:
+    """A value of a recipe's key: a number, an entry, a list of entries, or none."""
+    if isinstance(value, list):
+        return ", ".join(map(chosen, value)) or "none"
+    if value is None:
+        return "none"
+    return named(value) if isinstance(value, Mapping) else _setting(value)
+
+
+def spread(value: Mapping[str, Any] | None) -> str:
+    """A mean and its standard deviation: `71.2% ± 0.8`; a dash where there is none."""
+    if value is None:
+        return "–"
+    bars = "" if value["sd"] is None else f" ±{_TIED}{100 * value['sd']:.1f}"
+    return f"{percent(value['mean'])}{bars}"
+
+
 def settings(values: Mapping[str, Any]) -> str:
     """`steps 50, restarts 1`."""
     return ", ".join(f"{name} {_setting(value)}" for name, value in values.items())

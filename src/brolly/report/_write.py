@@ -38,6 +38,9 @@ _FILTERS = (
     _words.allowed,
     _words.rate,
     _words.estimate,
+    _words.chosen,
+    _words.label,
+    _words.spread,
 )
 
 
@@ -103,12 +106,13 @@ def write_report(path: str | Path, runs: Sequence[RunResults], format: Format = 
 def _page(runs: Sequence[RunResults]) -> str:
     script = Markup(_SCRIPT.read_text(encoding="utf-8"))
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    template = _environment().get_template("page.html")
+    template = environment().get_template("page.html")
     return template.render(page=page(runs), script=script, script_sha256=allowed)
 
 
 @functools.cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates, and the words they use."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
