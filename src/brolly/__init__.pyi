@@ -55,6 +55,7 @@ from .certify import Certificate as Certificate
 from .certify import IntervalBounds as IntervalBounds
 from .data import Batch as Batch
 from .data import Batches as Batches
+from .data import Cutout as Cutout
 from .data import Dataset as Dataset
 from .data import Flip as Flip
 from .data import Shift as Shift
@@ -82,15 +83,18 @@ from .objectives import SCORE as SCORE
 from .objectives import TRADES as TRADES
 from .objectives import VAT as VAT
 from .objectives import AdvProp as AdvProp
+from .objectives import CutMix as CutMix
 from .objectives import FreeTraining as FreeTraining
 from .objectives import GradAlign as GradAlign
 from .objectives import InputGradientPenalty as InputGradientPenalty
 from .objectives import JacobianPenalty as JacobianPenalty
+from .objectives import MixUp as MixUp
 from .objectives import Objective as Objective
 from .objectives import PGDTraining as PGDTraining
 from .objectives import Plain as Plain
 from .recipes import Recipe as Recipe
 from .recipes import Sweep as Sweep
+from .recipes import learning_curve as learning_curve
 from .recipes import sweep as sweep
 from .threats import L0 as L0
 from .threats import L1 as L1
@@ -130,3 +134,4 @@ from .weights import LearnedNoise as LearnedNoise
 from .weights import RandomMatrix as RandomMatrix
 from .weights import VariationalDropout as VariationalDropout
 from .weights import WeightNorm as WeightNorm
+from .weights import obfuscate as obfuscate

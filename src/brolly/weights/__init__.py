@@ -13,6 +13,8 @@ from ._noise import WeightNoise as WeightNoise
 from ._noise import When as When
 from ._noise import one_draw as one_draw
 from ._noise import without_noise as without_noise
+from ._obfuscate import Obfuscated as Obfuscated
+from ._obfuscate import obfuscate as obfuscate
 from ._random_matrix import RandomMatrix as RandomMatrix
 from ._sam import ASAM as ASAM
 from ._sam import SAM as SAM

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +11,13 @@ from torch import Tensor, nn
 from ..._draws import Draws
 from ...attacks import APGD, PGD
 from ...attacks._engine import private_randomness
-from ...models import are_probabilities, fold_batchnorm
+from ...models import are_probabilities
+from ...weights import obfuscate
 from .._check import Check
 from .._judge import Judge
 from ._subject import ENOUGH, Subject, named
 
 _EXAMPLES = 100
-
-_Layer: TypeAlias = nn.Linear | nn.Conv2d
-#: What a positive factor passes through.
-_HOMOGENEOUS = (nn.ReLU, nn.LeakyReLU, nn.MaxPool2d, nn.AvgPool2d, nn.Identity, nn.Dropout)
 
 
 def random_model(subject: Subject) -> Check:
@@ -61,20 +57,17 @@ def _wrong(model: nn.Module, x: Tensor, subject: Subject, rows: Tensor) -> Tenso
 def obfuscated_weights(subject: Subject) -> Check:
     name = "obfuscated-weights"
     threshold = (
-        f"on a copy with units permuted and rescaled, which computes the same, attacks break at "
-        f"least {ENOUGH} examples and 3% more or fewer"
+        f"on a copy with hidden units permuted, rescaled or rotated, which computes the same, "
+        f"attacks break at least {ENOUGH} examples and 3% more or fewer"
     )
     rows = subject.right[:_EXAMPLES]
     if subject.random or subject.threat.kind not in APGD.kinds or len(rows) == 0:
         return Check(name, "not applicable", "Nothing to compare.", threshold)
     x, _ = subject.inputs(rows[:16])
+    generator = torch.Generator().manual_seed(subject.seed)
     try:
-        twin = fold_batchnorm(subject.model)
-        changed = _rewrite(twin, torch.Generator().manual_seed(subject.seed))
-        same = torch.allclose(twin(x), subject.judge.logits(x), rtol=1e-2, atol=1e-3)
+        twin = obfuscate(subject.model, generator, inputs=x)
     except Exception:  # the user's module may refuse a copy in any way
-        twin, changed, same = None, 0, False
-    if twin is None or not changed or not same:
         return Check(
             name,
             "not applicable",
@@ -82,11 +75,11 @@ def obfuscated_weights(subject: Subject) -> Check:
             threshold,
         )
     attack = APGD(subject.threat, steps=20)
-    before, after = subject.broken(attack, rows), subject.broken(attack, rows, twin)
+    before, after = subject.broken(attack, rows), subject.broken(attack, rows, twin.model)
     differing = rows[before != after]
     said = (
         f"Attacks break {int(before.sum())} of {len(rows)} examples on the model and "
-        f"{int(after.sum())} on a copy with {changed} layers rewritten"
+        f"{int(after.sum())} on a copy with {len(twin.changed)} layers rewritten"
     )
     gap = abs(int(before.sum()) - int(after.sum()))
     if gap >= ENOUGH and gap > 0.03 * len(rows):
@@ -95,40 +88,6 @@ def obfuscated_weights(subject: Subject) -> Check:
             threshold, named(differing),
         )  # fmt: skip
     return Check(name, "pass", f"{said}.", threshold)
-
-
-def _rewrite(model: nn.Module, generator: torch.Generator) -> int:
-    """Permutes and rescales hidden units between pairs of layers; returns how many pairs."""
-    count = 0
-    for block in model.modules():
-        if not isinstance(block, nn.Sequential):
-            continue
-        last, between = None, []
-        for layer in block:
-            if isinstance(layer, _Layer):
-                if type(layer) is type(last) and all(isinstance(b, _HOMOGENEOUS) for b in between):
-                    assert isinstance(last, _Layer)  # as its type says
-                    count += _rewrite_pair(last, layer, generator)
-                last, between = layer, []
-            else:
-                between.append(layer)
-    return count
-
-
-def _rewrite_pair(one: _Layer, two: _Layer, generator: torch.Generator) -> bool:
-    if getattr(one, "groups", 1) != 1 or getattr(two, "groups", 1) != 1:
-        return False
-    units = len(one.weight)
-    order = torch.randperm(units, generator=generator)
-    scale = torch.exp(torch.randn(units, generator=generator)).to(one.weight.device)
-    with torch.no_grad():
-        rows = scale.reshape(-1, *[1] * (one.weight.ndim - 1))
-        one.weight.copy_((one.weight * rows)[order])
-        if one.bias is not None:
-            one.bias.copy_((one.bias * scale)[order])
-        columns = scale.reshape(1, -1, *[1] * (two.weight.ndim - 2))
-        two.weight.copy_((two.weight / columns)[:, order])
-    return True
 
 
 def loss_scale(subject: Subject) -> Check:
