@@ -1,5 +1,6 @@
 """Data sets, batches and augmentation."""
 
+from ._augment import Cutout as Cutout
 from ._augment import Flip as Flip
 from ._augment import Shift as Shift
 from ._batches import Augmentation as Augmentation

@@ -3,6 +3,7 @@
 from ._advprop import AdvProp as AdvProp
 from ._alp import ALP as ALP
 from ._atta import ATTA as ATTA
+from ._cutmix import CutMix as CutMix
 from ._dkl import DKL as DKL
 from ._dkl import IKL as IKL
 from ._fat import FAT as FAT
@@ -12,6 +13,7 @@ from ._hat import HAT as HAT
 from ._input_gradient import InputGradientPenalty as InputGradientPenalty
 from ._jacobian import JacobianPenalty as JacobianPenalty
 from ._mart import MART as MART
+from ._mixup import MixUp as MixUp
 from ._objective import Loss as Loss
 from ._objective import LossOf as LossOf
 from ._objective import Objective as Objective

@@ -10,10 +10,12 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.utils.parametrize import ParametrizationList
 
-#: Which parameters: `weights`, those with two axes or more (of linear and convolutional layers,
-#: embeddings); `no_norm`, those and the biases, but nothing of normalisation layers; `all`; or a
-#: function of (name, parameter) that says so. Parameters that require no gradient never are.
+#: Which parameters: `weights`, those with two axes or more (of linear, convolutional and recurrent
+#: layers, embeddings), so neither biases nor anything of normalisation layers; `no_norm`, the same,
+#: by the name that weight decay in recipes has for it; `all`; or a function of (name, parameter)
+#: that says so. Parameters that require no gradient never are.
 Covers: TypeAlias = Literal["weights", "no_norm", "all"] | Callable[[str, nn.Parameter], bool]
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -23,15 +25,20 @@ _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 class Penalty(abc.ABC):
     """A scalar of the weights that training minimises beside the loss; penalties add up with `+`.
 
-    Some act after the optimiser's step instead, or as well: a proximal step, a projection.
+    Some act after the optimiser's step instead, or as well: a proximal step, a projection. What
+    is done there carries no gradient.
     """
 
     @abc.abstractmethod
     def __call__(self, model: nn.Module) -> Tensor:
-        """The penalty, a scalar whose graph reaches the parameters."""
+        """The penalty, a scalar; its graph reaches the parameters, or it acts after the step."""
 
     def after_step(self, model: nn.Module, lr: float) -> None:  # noqa: B027
         """Changes the weights in place after a step of learning rate `lr`."""
+
+    def reasons_against(self, model: nn.Module) -> list[str]:
+        """Why it cannot act on `model`, one sentence each; empty where it can."""
+        return []
 
     def __add__(self, other: Penalty) -> Penalty:
         return Sum((*_terms(self), *_terms(other)))
@@ -50,6 +57,10 @@ class Sum(Penalty):
         for term in self.terms:
             term.after_step(model, lr)
 
+    def reasons_against(self, model: nn.Module) -> list[str]:
+        reasons = [reason for term in self.terms for reason in term.reasons_against(model)]
+        return list(dict.fromkeys(reasons))
+
 
 def _terms(penalty: Penalty) -> tuple[Penalty, ...]:
     return penalty.terms if isinstance(penalty, Sum) else (penalty,)
@@ -61,6 +72,17 @@ def covered(model: nn.Module, covers: Covers) -> dict[str, nn.Parameter]:
     Raises:
         ValueError: `covers` is no such word, or no parameter is covered.
     """
+    chosen = choose(model, covers)
+    if not chosen:
+        raise ValueError(
+            f"covers is {covers!r}, which no trainable parameter of the model is; expected one at "
+            "least"
+        )
+    return chosen
+
+
+def choose(model: nn.Module, covers: Covers) -> dict[str, nn.Parameter]:
+    """As `covered`, but there may be none."""
     if not callable(covers) and covers not in ("weights", "no_norm", "all"):
         raise ValueError(
             f"covers is {covers!r}; expected 'weights', 'no_norm', 'all', or a function of "
@@ -72,20 +94,48 @@ def covered(model: nn.Module, covers: Covers) -> dict[str, nn.Parameter]:
         if isinstance(module, _NORMS)
         for parameter in module.parameters(recurse=False)
     }
-    chosen = {
+    return {
         name: parameter
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
         and (
             covers(name, parameter)
             if callable(covers)
-            else covers == "all"
-            or (id(parameter) not in norms and (covers == "no_norm" or parameter.ndim > 1))
+            else covers == "all" or (parameter.ndim > 1 and id(parameter) not in norms)
         )
     }
-    if not chosen:
-        raise ValueError(
-            f"covers is {covers!r}, which no trainable parameter of the model is; expected one at "
-            "least"
-        )
-    return chosen
+
+
+def reasons_against_covering(model: nn.Module, covers: Covers) -> list[str]:
+    """Why nothing of `model` is covered."""
+    try:
+        covered(model, covers)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def reasons_against_stored(kind: str, model: nn.Module, covers: Covers) -> list[str]:
+    """Why `kind`, which means the weights that layers compute with, finds others stored there."""
+    if reasons := reasons_against_covering(model, covers):
+        return reasons
+    held = sorted({name for name in covered(model, covers) if _computed_from(model, name)})
+    if not held:
+        return []
+    return [
+        f"{kind} would act on {', '.join(held)}, from which a parametrization (such as weight "
+        "normalisation, or noise on weights) computes the weights that the layer uses; take the "
+        "parametrization off, or leave those parameters out with covers=lambda name, parameter: ..."
+    ]
+
+
+def _computed_from(model: nn.Module, name: str) -> bool:
+    """Whether the weight of a layer is computed from this parameter instead of being it."""
+    *path, own = name.split(".")
+    above = [model.get_submodule(".".join(path[:depth])) for depth in range(len(path) + 1)]
+    if any(isinstance(module, ParametrizationList) for module in above):
+        return True
+    # The older torch.nn.utils.weight_norm, spectral_norm and prune: a parameter under another
+    # name, and the weight itself no parameter any more.
+    stems = [own.removesuffix(end) for end in ("_g", "_v", "_orig") if own.endswith(end)]
+    return any(hasattr(above[-1], stem) and stem not in above[-1]._parameters for stem in stems)

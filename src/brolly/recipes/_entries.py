@@ -8,7 +8,7 @@ from torch import nn
 
 from .. import models, objectives, penalties, training, weights
 from ..attacks import PGD
-from ..data import Flip, Shift
+from ..data import Cutout, Flip, Shift
 from ._component import Component, components
 from ._trained import Trained
 
@@ -36,6 +36,8 @@ else:
     Objective = components(
         {
             "plain": objectives.Plain,
+            "mixup": objectives.MixUp,
+            "cutmix": objectives.CutMix,
             "fgsm-rs": objectives.FGSMRS,
             "fgsm-rs-published": objectives.FGSMRS.as_published,
             "n-fgsm": objectives.NFGSM,
@@ -71,7 +73,13 @@ else:
     )
     Penalty = components(
         {
+            "l1": penalties.L1,
             "l2": penalties.L2,
+            "elastic-net": penalties.ElasticNet,
+            "group-lasso": penalties.GroupLasso,
+            "max-norm": penalties.MaxNorm,
+            "spectral-norm": penalties.SpectralNorm,
+            "orthogonality": penalties.Orthogonality,
             "variational-kl": weights.VariationalKL,
         }
     )
@@ -115,7 +123,7 @@ else:
         nested={training.Schedule: components(schedules)},
     )
     Average = components({"ema": training.EMA, "swa": training.SWA})
-    Augmentation = components({"shift": Shift, "flip": Flip})
+    Augmentation = components({"shift": Shift, "flip": Flip, "cutout": Cutout})
 
 #: All of them.
 KINDS = (Model, Objective, Penalty, Weights, Optimizer, Schedule, Average, Augmentation)

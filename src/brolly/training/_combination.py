@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import nn
+
 from ..data import Augmentation
 from ..objectives import Objective
 from ..penalties import Penalty
@@ -21,6 +23,7 @@ def check_combination(
     clip: float | None,
     average: Average | None = None,
     epochs: int = 1,
+    model: nn.Module | None = None,
 ) -> None:
     """Raises ValueError, with all reasons at once, where parts do not go together."""
     name, reasons = type(objective).__name__, []
@@ -58,5 +61,7 @@ def check_combination(
             f"SWA starts after {average.start} epochs of {epochs}, so there is nothing to average; "
             f"let it start earlier, such as {3 * epochs // 4}, or train longer"
         )
+    if penalty is not None and model is not None:
+        reasons += penalty.reasons_against(model)
     if reasons:
         raise ValueError("; ".join(reasons))

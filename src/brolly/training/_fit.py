@@ -127,7 +127,9 @@ def fit(
             f"epochs is {epochs}, batch_size is {batch_size} for {len(data.train)} training "
             f"examples; expected 1 epoch or more and a batch size of 1 to {len(data.train)}"
         )
-    check_combination(objective, penalty, weights, augment, accumulate, clip, average, epochs)
+    check_combination(
+        objective, penalty, weights, augment, accumulate, clip, average, epochs, model
+    )
     if schedule is not None and schedule.watches and len(data.validation) == 0:
         raise ValueError(
             f"{schedule} goes by the validation metric, but there is no validation split; set one "

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
-#: Which parameters weight decay touches. `all`: every one. `no_norm`: those with two axes or more,
-#: so neither biases nor the scales and shifts of normalisation layers.
-Decays = Literal["all", "no_norm"]
+from ..penalties import Covers, choose
+
+#: Which parameters weight decay touches, in the words of penalties.
+Decays = Covers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,8 +162,9 @@ def parameter_groups(model: nn.Module, weight_decay: float, decays: Decays) -> l
         raise ValueError(
             "no parameter of the model requires gradients; expected at least one to train"
         )
-    decayed = [p for p in trainable if decays == "all" or p.ndim > 1]
-    spared = [p for p in trainable if not (decays == "all" or p.ndim > 1)]
+    decayed = list(choose(model, decays).values())
+    chosen = {id(parameter) for parameter in decayed}
+    spared = [parameter for parameter in trainable if id(parameter) not in chosen]
     groups = [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": spared, "weight_decay": 0.0},
