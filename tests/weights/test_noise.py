@@ -228,7 +228,7 @@ class TestCover:
         (lambda: RandomMatrix(std=-1), "std is -1"),
         (lambda: VariationalDropout(log_variance=math.inf), "log_variance is inf"),
         (lambda: VariationalKL(-1), "weight is -1"),
-        (lambda: VariationalKL(1)(network()), "has no VariationalDropout"),
+        (lambda: VariationalKL(1)(network()), "VariationalDropout, which no layer"),
     ],
 )
 def test_numbers_out_of_range_are_refused(make, told) -> None:
@@ -427,5 +427,6 @@ def test_no_certificate_for_one_draw() -> None:
         IntervalBounds().proves(model, images(), torch.arange(6) % 3, Linf(0.001))
 
 
-def test_the_published_one_stays_on() -> None:
+def test_as_published() -> None:
     assert LearnedNoise.as_published() == LearnedNoise(initial=0.25, per="layer", when="always")
+    assert DropConnect.as_published() == DropConnect(p=0.5, layers="linear")

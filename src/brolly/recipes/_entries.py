@@ -92,6 +92,7 @@ else:
             "learned-noise": weights.LearnedNoise,
             "learned-noise-published": weights.LearnedNoise.as_published,
             "dropconnect": weights.DropConnect,
+            "dropconnect-published": weights.DropConnect.as_published,
             "variational-dropout": weights.VariationalDropout,
             "random-matrix": weights.RandomMatrix,
             "weight-norm": weights.WeightNorm,

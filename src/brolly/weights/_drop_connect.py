@@ -19,7 +19,7 @@ class DropConnect(WeightNoise):
     Where we differ from the authors: one mask for all examples of a batch, not one for each;
     biases are kept; dividing by 1 - p while training makes the stored weight the mean one, which is
     what is used in eval mode, where the authors sample activations from a Gaussian of the same
-    first two moments. They drop connections of fully connected layers (`layers="linear"`).
+    first two moments. They drop connections of fully connected layers only (`as_published`).
 
     Cost: one random number for each weight and pass.
 
@@ -41,6 +41,11 @@ class DropConnect(WeightNoise):
     """
 
     p: float = 0.5
+
+    @classmethod
+    def as_published(cls, *, p: float = 0.5) -> DropConnect:
+        """In fully connected layers."""
+        return cls(p=p, layers="linear")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -109,6 +109,8 @@ class VariationalKL(Penalty):
             raise ValueError(f"weight is {self.weight}; expected 0 or more")
 
     def __call__(self, model: nn.Module) -> Tensor:
+        if reasons := self.reasons_against(model):
+            raise ValueError(reasons[0])
         terms: list[Tensor] = []
         for layer, transforms in attached_to(model):
             weight = stored(layer)
@@ -116,12 +118,16 @@ class VariationalKL(Penalty):
                 if isinstance(transform, Variational):
                     terms.append(_divergence(transform.log_alpha(weight)))
                 weight = transform.mean(weight)
-        if not terms:
-            raise ValueError(
-                "the model has no VariationalDropout whose divergence could be taken; expected it "
-                "attached: VariationalDropout().attach(model)"
-            )
         return self.weight * torch.stack(terms).sum()
+
+    def reasons_against(self, model: nn.Module) -> list[str]:
+        parts = [transform for _, transforms in attached_to(model) for transform in transforms]
+        if any(isinstance(part, Variational) for part in parts):
+            return []
+        return [
+            "VariationalKL is the divergence of VariationalDropout, which no layer of the model "
+            "has; attach it before: VariationalDropout().attach(model), in a recipe under weights"
+        ]
 
 
 def _divergence(log_alpha: Tensor) -> Tensor:
