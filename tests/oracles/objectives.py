@@ -7,8 +7,12 @@ from torch import nn
 
 from brolly import L2, Batch, Linf
 from brolly._draws import Draws
+from brolly.training import Validation
 
 THREATS = [Linf(0.2), L2(0.7)]
+
+#: Checks of a training that take next to no time.
+BRIEF = Validation(examples=100, train_examples=0, steps=3)
 
 
 class Watched(nn.Module):

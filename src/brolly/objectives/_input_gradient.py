@@ -46,7 +46,7 @@ class InputGradientPenalty(Objective):
     """
 
     _: dataclasses.KW_ONLY
-    weight: float = 1.0
+    weight: float = 0.3
 
     def __post_init__(self) -> None:
         check_ranges(weight=self.weight)

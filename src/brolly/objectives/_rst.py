@@ -128,7 +128,7 @@ class RST(Objective):
         with crafting(model, batch, generator, self.mode) as draws:
             start = beside(self.threat, x, draws, self.spread)
             x_adv, _ = farthest(self.attack, model, x, start, kl)
-        weights = torch.where(is_labelled(batch, self.labelled), 1.0, self.weight).to(x.dtype)
+        weights = x.new_ones(len(x)).masked_fill(~is_labelled(batch, self.labelled), self.weight)
 
         def loss(model: nn.Module) -> Loss:
             logits = forward(model, x)

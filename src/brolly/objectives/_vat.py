@@ -38,8 +38,9 @@ class VAT(Objective):
         adversary: The threat to be smooth in; `L2(eps)` in the paper.
         weight: Alpha; 1 in the paper, where eps is what is tuned.
         iterations: Of the power method; 1 in the paper.
-        xi: Length of the probing vector in input units. 1e-6 in the paper, which is lost in
-            float32's rounding of the logits.
+        xi: Length of the probing vector in input units. The authors' code has 1e-6, where float32
+            rounds most of the direction away: for a small network on digits its cosine with the
+            one in float64 is 0.33; with 0.1 it is 0.99.
         labelled: How many examples have a label that counts, the first of the training split;
             None: all. Labels of the others are never read.
         mode: State of BatchNorm and dropout while crafting; the authors' code uses `train`.
@@ -61,7 +62,7 @@ class VAT(Objective):
     _: dataclasses.KW_ONLY
     weight: float = 1.0
     iterations: int = 1
-    xi: float = 0.01
+    xi: float = 0.1
     labelled: int | None = None
     mode: Crafting = "eval"
 
