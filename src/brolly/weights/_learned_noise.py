@@ -22,9 +22,8 @@ class LearnedNoise(WeightNoise):
     The authors minimise the mean of the clean and the adversarial loss, crafted with the noise on;
     with the clean loss alone, they find, the coefficients go to 0.
 
-    The authors' noise stays on at test time (`as_published`). The robust accuracy they report for
-    it, under PGD that does not average over the noise, is mostly that of noisy gradients: judge
-    it by `evaluate`, which attacks through EOT.
+    The authors' noise stays on at test time (`as_published`), where gradients are noisy: judge it
+    by `evaluate`, which attacks through EOT, not by PGD that meets another draw at each step.
 
     Where we differ: the authors' weight decay shrinks the coefficients too; here it does so with
     `decays="all"`. The standard deviation is that of the layer's weights, divided by n, not n - 1.

@@ -22,8 +22,8 @@ class RandomMatrix(WeightNoise):
     have in common than by noise that is drawn for each weight alone. The expected squared
     (Frobenius) norm of the change is :math:`\sigma^2 \|W\|^2`.
 
-    Such secret or changing transforms have been offered as parameter obfuscation. Against an attack
-    that averages over them they hide little; see `evaluate`.
+    Such transforms have been offered as parameter obfuscation. With `when="always"` they hide
+    gradients from an attack that takes one at a time, not from one that averages over them.
 
     Cost: n squared random numbers for each layer and pass, and one product of an n x n matrix
     with the weight.
