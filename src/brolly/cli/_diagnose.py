@@ -83,8 +83,8 @@ def _print_findings(run: str, findings: tuple[Finding, ...], briefly: bool) -> N
         lead = f"  {finding.state:<13} {finding.name}: "
         print(textwrap.fill(lead + finding.verdict, _WIDTH, subsequent_indent=" " * 16))
         if finding.state == "found":
-            evidence = "; ".join(map(str, finding.evidence))
-            _print_part("evidence", evidence)
+            if finding.evidence:
+                _print_part("evidence", "; ".join(map(str, finding.evidence)))
             _print_part("threshold", finding.threshold)
             _print_part("source", finding.source)
             _print_part("try", finding.advice)
@@ -119,7 +119,8 @@ def _range(
         + (f" and rose beyond it, up to {found.rates[-1]:.2g}." if found.turned else ".")
     )
     print(
-        f"Suggested: optimizer.lr={found.suggested:.2g}, a tenth of that; the recipe has "
-        f"{recipe.optimizer.build().lr:g}."
+        f"Suggested: optimizer.lr={found.suggested:.2g}, a tenth of that; the short peak of a "
+        f"one-cycle schedule may reach it. The recipe has {recipe.optimizer.build().lr:g}, with "
+        f"{recipe.schedule.name}."
     )
     return 0

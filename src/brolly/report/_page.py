@@ -18,6 +18,7 @@ from ._broken import Browser, Perturbations, browser, perturbations
 from ._budgets import BudgetFigure, budget_figures
 from ._compare import comparison_finding, differences
 from ._confusion import MOST_CLASSES, Confusion, confusions
+from ._diagnosis import Diagnosis, diagnosis
 from ._distances import DistanceFigure, distance_figure
 from ._eps_curve import CurveFigure, Look, curve_figure
 from ._flow import Flow, flow
@@ -77,6 +78,7 @@ class RunView:
     studies: tuple[StudyView, ...]
     measures: tuple[MeasuresView, ...]
     learning: Learning | None
+    diagnosis: Diagnosis | None
     objective: str
     seconds: float | None
     commands: dict[str, str]
@@ -155,9 +157,12 @@ def _run_view(key: str, label: str, look: Look, run: RunResults) -> RunView:
             for number, measures in enumerate(run.measures)
         ),
         learning=learning(f"{key}-learning", run.metrics),
+        diagnosis=diagnosis(run),
         objective=_words.named(run.recipe.get("objective")),
         seconds=run.metrics[-1].get("seconds") if run.metrics else None,
-        commands={name: f"brolly {name} {folder}" for name in ("evaluate", "study", "measure")},
+        commands={
+            name: f"brolly {name} {folder}" for name in ("evaluate", "study", "measure", "diagnose")
+        },
         recipe=_recipe_text(run.recipe),
         environment=_words.rows(run.environment),
     )

@@ -14,6 +14,7 @@ import yaml
 
 from ..data import Split
 from ..evaluation import Evaluation, Evidence, Measures, Study
+from ..training import Finding, load_findings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,8 @@ class RunResults:
         folder: Where the run lies, as it is to be written in commands; empty if it has no folder.
         studies: Closer looks (`brolly study`).
         measures: What is measured besides robust accuracy (`brolly measure`).
+        diverged: Where the loss of the training became no number, if it did.
+        diagnosis: Findings that were saved (`brolly diagnose`).
         broken: Of evaluations, by their place in `evaluations`: what broke, from their evidence.
 
     Example:
@@ -62,6 +65,8 @@ class RunResults:
     studies: Sequence[Study] = ()
     measures: Sequence[Measures] = ()
     broken: Mapping[int, BrokenExamples] = dataclasses.field(default_factory=dict)
+    diverged: str | None = None
+    diagnosis: Sequence[Finding] = ()
 
 
 def read_run(folder: Path, split: Split | None = None) -> RunResults:
@@ -100,6 +105,8 @@ def read_run(folder: Path, split: Split | None = None) -> RunResults:
         studies=[Study.load(path) for path in sorted(folder.glob("study/*.json"))],
         measures=[Measures.load(path) for path in sorted(folder.glob("measures/*.json"))],
         broken=broken,
+        diverged=_read_text(folder / "diverged.txt"),
+        diagnosis=load_findings(saved) if (saved := folder / "diagnosis.json").is_file() else (),
     )
 
 
@@ -152,6 +159,10 @@ def _read_metrics(path: Path) -> list[dict[str, Any]]:
             raise ValueError(f"{path}, line {number}: expected a JSON object, got {line[:40]}")
         rows.append(row)
     return rows
+
+
+def _read_text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else None
 
 
 def _read_environment(path: Path) -> dict[str, Any]:

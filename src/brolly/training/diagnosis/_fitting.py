@@ -88,9 +88,10 @@ def overfitting(history: History) -> Finding:
     drop, drop_error = fall(best, last, "validation_clean")
     rose = (last.train_clean or 0.0) >= (best.train_clean or 0.0)
     wide, fallen = gap > max(_GAP, error), rose and drop > max(_GAP, drop_error)
-    verdict = f"At the kept epoch validation is {percent(gap)} below training accuracy"
+    side = "below" if gap >= 0 else "above"
+    verdict = f"At the kept epoch validation is {points(gap)} {side} training accuracy"
     if fallen and not wide:
-        verdict += f"; validation accuracy then fell by {percent(drop)} to the last epoch"
+        verdict += f"; validation accuracy then fell by {points(drop)} to the last epoch"
     return OVERFITTING.judge(
         wide or fallen,
         f"{verdict}.",
@@ -101,6 +102,11 @@ def overfitting(history: History) -> Finding:
         Observation("last clean validation accuracy", _value(last, "validation_clean"), last.epoch),
         *_losses(records),
     )
+
+
+def points(difference: float) -> str:
+    """The size of a difference of two rates, in words."""
+    return f"{100 * abs(difference):.1f} points"
 
 
 def peak(records: Sequence[EpochRecord], metric: str) -> EpochRecord:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 
-from .._history import EpochRecord, History, percent
+from .._history import EpochRecord, History
 from .._validation import catastrophic_overfitting as fell_catastrophically
 from ._finding import Finding, Observation, Rule
-from ._fitting import checked, fall, peak
+from ._fitting import checked, fall, peak, points
 
 ROBUST_OVERFITTING = Rule(
     "robust overfitting",
@@ -39,7 +39,7 @@ def robust_overfitting(history: History) -> Finding:
     rose = (last.train_robust or 0.0) >= (best.train_robust or 0.0)
     return ROBUST_OVERFITTING.judge(
         drop > error and rose,
-        f"Robust validation accuracy ended {percent(drop)} below its best"
+        f"Robust validation accuracy ended {points(drop)} below its best"
         + (
             f", that of epoch {best.epoch}, while that of training inputs rose."
             if drop > error and rose
