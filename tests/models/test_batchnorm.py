@@ -6,7 +6,19 @@ import pytest
 import torch
 from torch import nn
 
-from brolly import AWP, PGD, SGD, AdvProp, IntervalBounds, Linf, Plain, evaluate, fit, load_data
+from brolly import (
+    AWP,
+    PGD,
+    SGD,
+    AdvProp,
+    IntervalBounds,
+    Linf,
+    Plain,
+    Recipe,
+    evaluate,
+    fit,
+    load_data,
+)
 from brolly.models import (
     MLP,
     DualBatchNorm,
@@ -18,6 +30,7 @@ from brolly.models import (
     dual_batchnorm,
     fold_batchnorm,
 )
+from brolly.recipes import build_model
 
 BUILDERS = {
     "small-cnn": lambda **options: SmallCNN(1, 10, width=2, hidden=8, **options),
@@ -194,11 +207,10 @@ def test_an_evaluation_sees_the_side_that_is_chosen():
     agree = int((model(x).argmax(1) == labels).sum())
     assert agree < 40
     split = type(split)(split.inputs, labels, split.scale, "test", "digits", split.classes)
-    result = evaluate(model, split, Linf(0.001), attacks=[PGD(Linf(0.001), steps=1)])
-    assert result.clean.hits == agree
+    options = {"attacks": [PGD(Linf(0.001), steps=1)], "certificate": None, "checks": ""}
+    assert evaluate(model, split, Linf(0.001), **options).clean.hits == agree
     with adversarial_statistics(model):
-        result = evaluate(model, split, Linf(0.001), attacks=[PGD(Linf(0.001), steps=1)])
-    assert result.clean.hits == 40
+        assert evaluate(model, split, Linf(0.001), **options).clean.hits == 40
 
 
 def test_fit_trains_one_side_or_both():
@@ -218,3 +230,17 @@ def test_fit_trains_one_side_or_both():
             )
             changed = {k for k in old if not torch.equal(old[k], new[k])}
             assert changed == (set(old) if moved else set()), side
+
+
+def test_a_recipe_names_the_options():
+    text = {
+        "name": "r", "data": {"name": "digits"}, "threat": "linf:0.1",
+        "model": {"name": "preact-resnet", "blocks": [1, 1], "width": 4, "dual": True,
+                  "affine": False},
+        "objective": {"name": "advprop", "attack": {"name": "pgd", "steps": 2}},
+    }  # fmt: skip
+    recipe = Recipe.model_validate(text)
+    model = build_model(recipe, load_data("digits"))
+    assert sum(isinstance(module, DualBatchNorm) for module in model.modules()) == 5
+    assert not any(norm.affine for norm in norms(model))
+    assert recipe.build_objective() == AdvProp(PGD(Linf(0.1), steps=2))
