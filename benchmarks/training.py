@@ -71,9 +71,9 @@ def main() -> None:
         ratios = [a / b for a, b in pairs]
         fit, loop = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
         print(
-            f"{name:>10}: fit {(options.steps - 1) / fit:7.2f} steps/s, loop {(options.steps - 1) / loop:7.2f} "
-            f"steps/s, time of fit as a part of the loop's {statistics.median(ratios):.3f} "
-            f"(min {min(ratios):.3f}, max {max(ratios):.3f})",
+            f"{name:>10}: fit {(options.steps - 1) / fit:7.2f} steps/s, loop "
+            f"{(options.steps - 1) / loop:7.2f} steps/s, time of fit as a part of the loop's "
+            f"{statistics.median(ratios):.3f} (min {min(ratios):.3f}, max {max(ratios):.3f})",
             flush=True,
         )
 
@@ -93,7 +93,8 @@ def by_fit(model: nn.Module, data: Dataset, objective: Objective, batch: int) ->
     ends: list[float] = []
     brolly.fit(
         copy.deepcopy(model), data, objective=objective, epochs=1, batch_size=batch, threat=None,
-        optimizer=SGD(), schedule=Constant(), select_by="clean", on_step=lambda *_: ends.append(time.perf_counter()), device="cpu",
+        optimizer=SGD(), schedule=Constant(), select_by="clean", device="cpu",
+        on_step=lambda *_: ends.append(time.perf_counter()),
         validation=brolly.training.Validation(examples=1, train_examples=0),
     )  # fmt: skip
     return ends[-1] - ends[0]
