@@ -207,7 +207,8 @@ def test_an_evaluation_sees_the_side_that_is_chosen():
     agree = int((model(x).argmax(1) == labels).sum())
     assert agree < 40
     split = type(split)(split.inputs, labels, split.scale, "test", "digits", split.classes)
-    options = {"attacks": [PGD(Linf(0.001), steps=1)], "certificate": None, "checks": ""}
+    options = {"attacks": [PGD(Linf(0.001), steps=1)], "certificate": None, "checks": "",
+               "curve_examples": 0}  # fmt: skip
     assert evaluate(model, split, Linf(0.001), **options).clean.hits == agree
     with adversarial_statistics(model):
         assert evaluate(model, split, Linf(0.001), **options).clean.hits == 40
