@@ -46,14 +46,15 @@ def build_model(recipe: Recipe, data: Dataset) -> nn.Module:
             model = recipe.model.build(
                 features=data.train.inputs[0].numel(),
                 in_channels=data.shape[0],
+                shape=data.shape,
                 classes=len(data.classes),
                 normalize=data.statistics,
             )
         except (RuntimeError, ValueError) as error:  # torch raises both on sizes out of range
             raise ValueError(f"model: {recipe.model.name} cannot be built: {error}") from error
-    return model
     for reparametrization in recipe.build_reparametrizations():
         reparametrization.attach(model)
+    return model
 
 
 def train_recipe(
