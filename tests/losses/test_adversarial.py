@@ -117,15 +117,15 @@ def test_what_it_refuses(options, told) -> None:
 
 def test_a_plain_loop_with_it_makes_a_network_robust() -> None:
     data = brolly.load_data("digits")
-    x, y = data.train.scaled(data.train.inputs)[:512], data.train.labels[:512]
+    x, y = data.train.scaled(data.train.inputs)[:256], data.train.labels[:256]
     threat, values = Linf(0.1), {}
     for eps in (0.0, 0.1):
         torch.manual_seed(0)
-        model = brolly.models.MLP(64, classes=10, hidden=[32], normalize=data.statistics)
+        model = brolly.models.MLP(64, classes=10, hidden=[16], normalize=data.statistics)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        for _ in range(30):
+        for _ in range(20):
             optimizer.zero_grad()
-            adversarial_loss(model, x, y, Linf(eps), steps=3).backward()
+            adversarial_loss(model, x, y, Linf(eps), steps=2).backward()
             optimizer.step()
         values[eps] = float(adversarial_loss(model.eval(), x, y, threat).detach())
     assert values[0.1] < 0.8 * values[0.0]

@@ -106,17 +106,17 @@ def test_through_fit_with_a_teacher_of_few_labels(data) -> None:
 
     few = dataclasses.replace(data, train=data.train.first(300))
     teacher = network()
-    brolly.fit(teacher, few, epochs=10, validation=BRIEF)
+    brolly.fit(teacher, few, epochs=6, validation=BRIEF)
     hidden = dataclasses.replace(
         data.train,
         labels=torch.cat([data.train.labels[:300], torch.zeros_like(data.train.labels[300:])]),
     )
     objective = RST(PGD(Linf(0.05), steps=2), teacher, labelled=300, beta=1)
     history = brolly.fit(
-        network(), dataclasses.replace(data, train=hidden), objective=objective, epochs=3,
+        network(), dataclasses.replace(data, train=hidden), objective=objective, epochs=2,
         validation=BRIEF,
     )  # fmt: skip
-    assert history.epochs[-1].validation_clean > 0.7
+    assert history.epochs[-1].validation_clean > 0.5
 
 
 def test_what_it_refuses(data):
