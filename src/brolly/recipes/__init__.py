@@ -1,6 +1,7 @@
 """Recipes: training runs as text, from names to objects."""
 
 from ._learning_curve import LearningCurve as LearningCurve
+from ._learning_curve import SizePoint as SizePoint
 from ._learning_curve import learning_curve as learning_curve
 from ._rate_range import range_of_recipe as range_of_recipe
 from ._recipe import SHIPPED as SHIPPED
