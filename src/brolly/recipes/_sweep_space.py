@@ -213,11 +213,11 @@ def problem_lines(error: ValueError) -> list[str]:
 
 
 def _known_paths(text: str, source: str, space: Sequence[Dimension]) -> list[str]:
-    """The keys of the recipe, with the parts that the sweep itself puts in."""
+    """The keys of the recipe, with those of parts that the sweep itself puts in."""
     plain = _paths(Recipe.from_text(text, (), source).model_dump(mode="json"))
-    parts = [dimension for dimension in space if dimension.path in plain]
+    parts = [d for d in space if isinstance(plain.get(d.path, 0), Mapping | None)]
     shaped = Recipe.from_text(text, _firsts(parts), source)
-    return _paths(shaped.model_dump(mode="json"))
+    return list(_paths(shaped.model_dump(mode="json")))
 
 
 def _problems_of_values(text: str, source: str, space: Sequence[Dimension]) -> list[str]:
@@ -240,13 +240,13 @@ def _firsts(dimensions: Iterable[Dimension]) -> list[str]:
     return [f"{dimension.path}={dimension.ends[0]}" for dimension in dimensions]
 
 
-def _paths(tree: Mapping[str, Any], before: str = "") -> list[str]:
-    """Every key of a recipe, with those that lead to it."""
-    found = []
+def _paths(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Every key of a recipe and what it holds, with the keys inside."""
+    found = {}
     for key, value in tree.items():
-        found.append(before + key)
+        found[before + key] = value
         if isinstance(value, Mapping):
-            found += _paths(value, f"{before}{key}.")
+            found |= _paths(value, f"{before}{key}.")
     return found
 
 

@@ -154,7 +154,10 @@ def _figure(sweep: Row, alt: str) -> Markup:
                 _draw(axes, place, row, place in front, place == sweep["best"])
         points = [sweep["configurations"][place] for place in front]
         ends = sorted((row["clean"]["mean"], row["robust"]["mean"]) for row in points)
-        axes.plot(*zip(*ends, strict=True), ":", color=paint("robust"), linewidth=1, zorder=1)
+        axes.plot(
+            *zip(*ends, strict=True), ":", color=paint("robust"), drawstyle="steps-pre",
+            linewidth=1, zorder=1,
+        )  # fmt: skip
         axes.set_xlabel("Clean accuracy, validation")
         axes.set_ylabel("Robust accuracy, validation")
         axes.margins(0.12)
