@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from brolly import PGD, AdvProp, Batch, Linf
+from brolly import PGD, AdvProp, Batch, Linf, fit, load_data
 from brolly._draws import Draws
-from brolly.models import DualBatchNorm
+from brolly.models import DualBatchNorm, SmallCNN
 
 
 def network():
@@ -76,3 +76,10 @@ def test_a_model_with_one_side():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4), nn.BatchNorm1d(4)).double()
     with pytest.raises(ValueError, match="the model has no DualBatchNorm"):
         AdvProp(PGD(Linf(0.1), steps=1))(model, batch(), torch.Generator())
+
+
+def test_fit_refuses_it_with_all_other_reasons():
+    data = load_data("digits")
+    objective = AdvProp(PGD(Linf(0.1), steps=1))
+    with pytest.raises(ValueError, match=r"clip is -1.*AdvProp keeps.*dual_batchnorm\(model\)"):
+        fit(SmallCNN(1, 10, width=2), data, objective=objective, clip=-1.0, select_by="clean")

@@ -5,6 +5,7 @@ from ._affine import AffineMLP as AffineMLP
 from ._batchnorm import DualBatchNorm as DualBatchNorm
 from ._batchnorm import adversarial_statistics as adversarial_statistics
 from ._batchnorm import dual_batchnorm as dual_batchnorm
+from ._batchnorm import has_dual_batchnorm as has_dual_batchnorm
 from ._black_box import BlackBox as BlackBox
 from ._black_box import QueryBudgetExhausted as QueryBudgetExhausted
 from ._bpda import BPDA as BPDA

@@ -81,6 +81,11 @@ def adversarial_statistics(model: nn.Module) -> Iterator[None]:
             norm.chosen = chosen
 
 
+def has_dual_batchnorm(model: nn.Module) -> bool:
+    """Whether there is a `DualBatchNorm` in it."""
+    return any(isinstance(module, DualBatchNorm) for module in model.modules())
+
+
 def dual_batchnorm(model: nn.Module) -> nn.Module:
     """A copy of the model with a `DualBatchNorm` in the place of each BatchNorm.
 

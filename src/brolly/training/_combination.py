@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from ..data import Augmentation
-from ..objectives import Objective
+from ..models import has_dual_batchnorm
+from ..objectives import AdvProp, Objective
 from ..penalties import Penalty
 from ..weights import WeightSearch
 from ._average import SWA, Average
@@ -60,6 +61,11 @@ def check_combination(
         reasons.append(
             f"SWA starts after {average.start} epochs of {epochs}, so there is nothing to average; "
             f"let it start earlier, such as {3 * epochs // 4}, or train longer"
+        )
+    if isinstance(objective, AdvProp) and model is not None and not has_dual_batchnorm(model):
+        reasons.append(
+            "AdvProp keeps statistics of adversarial batches apart, but the model has no "
+            "DualBatchNorm; build it with dual=True, or convert it: model = dual_batchnorm(model)"
         )
     if penalty is not None and model is not None:
         reasons += penalty.reasons_against(model)
