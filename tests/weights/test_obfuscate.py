@@ -28,6 +28,9 @@ SHIPPED = {
     ),
     "vit": (lambda: models.ViT((1, 4, 4), 5, patch=2, width=6, depth=1, heads=2), (1, 4, 4), 12),
     "rnn": (lambda: models.RNN((4, 3), 5, hidden=6, layers=2), (4, 3), 5),
+    "rnn-both-ways": (lambda: models.RNN((3, 3), 5, hidden=4, bidirectional=True), (3, 3), 5),
+    "lstm": (lambda: models.LSTM((3, 3), 5, hidden=4), (3, 3), 3),
+    "lstm-image": (lambda: models.LSTM((1, 2, 3), 5, hidden=4, bidirectional=True), (1, 2, 3), 5),
 }  # fmt: skip
 
 
@@ -175,6 +178,27 @@ def test_channels_are_units(build, layers: int) -> None:
     assert len(rewritten(lived(build), (2, 6, 6)).changed) == layers
 
 
+class Halves(nn.Module):
+    """Cuts units apart, multiplies and joins them; or sorts them first."""
+
+    def __init__(self, units: int, sort: bool = False) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, units), nn.Linear(units + units // 2, 3)
+        self.sort = sort
+
+    def forward(self, x):
+        hidden = torch.tanh(self.first(x))
+        if self.sort:
+            hidden = hidden.sort(1).values
+        left, right = hidden.chunk(2, 1)
+        middle = hidden[:, : left.shape[1]] * right - left
+        return self.last(torch.cat([right, torch.relu(left), middle], 1))
+
+
+def test_units_that_are_cut_apart_and_put_together() -> None:
+    assert rewritten(lived(lambda: Halves(8)), (4,)).changed == ("first", "last")
+
+
 def test_a_layer_that_is_used_twice_is_changed_once() -> None:
     assert rewritten(lived(Twice), (4,)).changed == ("first", "again", "last")
 
@@ -257,8 +281,7 @@ class Reads(nn.Module):
     [
         (nn.Flatten(), (4,), "Flatten has no weights that could be rewritten"),
         (models.SoftmaxRegression(4, 3), (4,), "no hidden units lie between two layers"),
-        (models.LSTM((4, 3), 5, hidden=6), (4, 3), "LSTM can be rewritten: chunk"),
-        (models.RNN((4, 3), 5, hidden=6, bidirectional=True), (4, 3), "can be rewritten: cat"),
+        (Halves(4, sort=True), (4,), "Halves can be rewritten: sort"),
         (Branches(4, 3), (4,), "Branches, which cannot be traced"),
         (
             nn.Sequential(nn.Linear(4, 6), nn.Softmax(1), nn.Linear(6, 3)), (4,),

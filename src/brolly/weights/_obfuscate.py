@@ -48,14 +48,15 @@ def obfuscate(
     where M commutes with what lies between: a permutation, times positive factors where that is
     ReLU, max pooling or BatchNorm in eval mode (factors `exp(n)`, n standard normal), any
     orthogonal matrix where it is linear, such as average pooling. Channels of convolutions are
-    units as well. Units that are added, as around a residual block, change alike. BatchNorm that
-    follows a layer in an `nn.Sequential` becomes part of it. (That permutations and rescaling
+    units as well. Units that are added, as around a residual block, or multiplied, change alike;
+    those that are cut apart or put together, as the gates of an LSTM, each by itself. BatchNorm
+    that follows a layer in an `nn.Sequential` becomes part of it. (That permutations and rescaling
     leave a network's function the same: Hecht-Nielsen 1990; Neyshabur et al. 2015.)
 
     What lies between is found by tracing (`torch.export`); submodules that cannot be traced are
-    passed over, and what is in them is traced by itself. Operations that are not known leave their
-    units as they are. So do channels that are split or joined, as in gates of an LSTM or heads of
-    attention. The copy is compared with the model before it is returned.
+    passed over, and what is in them is traced by itself. Units that meet an operation which is not
+    known, or one that mixes them, such as the heads of attention, stay as they are. The copy is
+    compared with the model before it is returned.
 
     Whoever has both weights can tell that they belong together: it hides where weights come from,
     no secret. Robustness is a property of the function, so attacks must do as well on the copy;
@@ -104,7 +105,7 @@ def obfuscate(
         reasons = ", ".join(sorted(obstacles)) or "no hidden units lie between two layers"
         raise ValueError(
             f"nothing in {type(model).__name__} can be rewritten: {reasons}. Expected linear or "
-            "convolutional layers in a row, whose units nothing between them splits, joins or mixes"
+            "convolutional layers in a row, and nothing between them that mixes their units"
         )
     difference = float((found - expected).abs().max())
     allowed = torch.finfo(expected.dtype).eps ** 0.5 * max(float(expected.abs().max()), 1e-30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from torch import Tensor
@@ -29,7 +29,7 @@ Role = Literal["out", "in", "order"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Place:
-    """An axis of a parameter or buffer, with `block` entries for each unit."""
+    """An axis of a parameter or buffer, or of a part of one, with `block` entries for each unit."""
 
     tensor: Tensor
     axis: int
@@ -39,15 +39,29 @@ class Place:
 
 @dataclasses.dataclass(eq=False)
 class Units:
-    """Hidden units that have to be changed alike, and where weights follow them."""
+    """Hidden units, and where weights follow them.
+
+    Units that have to be changed alike are merged into one; units that are split or joined, such as
+    the gates of an LSTM, consist of others, and each of these is changed by itself.
+    """
 
     count: int
     freedom: Freedom = Freedom.ROTATE
     places: list[Place] = dataclasses.field(default_factory=list)
     merged: Units | None = None
+    parts: tuple[Units, ...] = ()
 
     def root(self) -> Units:
         return self if self.merged is None else self.merged.root()
+
+    def leaves(self, start: int = 0) -> Iterator[tuple[int, Units]]:
+        """What they consist of in the end, and where each begins."""
+        root = self.root()
+        if not root.parts:
+            yield start, root
+        for part in root.parts:
+            yield from part.leaves(start)
+            start += part.count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +97,7 @@ class _Search:
         signature = program.graph_signature
         names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
         self._tensors = {node: tensors[name] for node, name in names.items() if name in tensors}
-        self._values: dict[Node, _Value | None] = {}
+        self._values: dict[Node, Any] = {}  # a value, a tuple of them where a node has several
         self._places: dict[tuple[int, int], tuple[Place, Units]] = {}
         self._units: list[Units] = []
         self._added: dict[int, int] = {}
@@ -94,9 +108,13 @@ class _Search:
         for (tensor, axis), (place, units) in self._places.items():
             if tensor in self.pinned or self._added.get(tensor, axis) != axis:
                 self._limit(units, Freedom.NOTHING)
-            units.root().places.append(place)
-        roots = [units for units in self._units if units.merged is None]
-        return [u for u in roots if u.freedom > Freedom.NOTHING and u.count > 1 and u.places]
+            for start, leaf in units.leaves():
+                span = start * place.block, leaf.count * place.block
+                part = dataclasses.replace(place, tensor=place.tensor.narrow(axis, *span))
+                leaf.places.append(part)
+        leaves = {leaf for units in self._units for _, leaf in units.leaves()}
+        order = [units for units in self._units if units in leaves]
+        return [u for u in order if u.freedom > Freedom.NOTHING and u.count > 1 and u.places]
 
     def visit(self, node: Node) -> None:
         if node.op == "placeholder":
@@ -110,7 +128,7 @@ class _Search:
             self._values[node] = None
             self._fix(node)
 
-    def value(self, node: Any) -> _Value | None:
+    def value(self, node: Any) -> Any:
         """Where the units of a node are; None where there are none that could change."""
         if not isinstance(node, Node):
             return None
@@ -118,8 +136,10 @@ class _Search:
             self._values[node] = self._parameter(node)
         return self._values[node]
 
-    def new(self, count: int, freedom: Freedom = Freedom.ROTATE) -> Units:
-        units = Units(count, freedom)
+    def new(
+        self, count: int, freedom: Freedom = Freedom.ROTATE, parts: tuple[Units, ...] = ()
+    ) -> Units:
+        units = Units(count, freedom, parts=parts)
         self._units.append(units)
         return units
 
@@ -144,12 +164,27 @@ class _Search:
         one, other = one.root(), other.root()
         if one is other:
             return
-        if one.count != other.count:
+        counts = [part.count for part in one.parts or other.parts]
+        if one.count != other.count or (other.parts and counts != [p.count for p in other.parts]):
             self._limit(one, Freedom.NOTHING)
             self._limit(other, Freedom.NOTHING)
             return
-        one.freedom = min(one.freedom, other.freedom)
+        if counts:
+            for mine, theirs in zip(
+                self.split(one, counts), self.split(other, counts), strict=True
+            ):
+                self.join(mine, theirs)
+        self._limit(one, other.freedom)
         other.merged = one
+
+    def split(self, units: Units, counts: Sequence[int]) -> tuple[Units, ...]:
+        """Units as so many, so many, ... others."""
+        root = units.root()
+        if not root.parts:
+            root.parts = tuple(self.new(count, root.freedom) for count in counts)
+        if [part.count for part in root.parts] != [*counts]:
+            raise _UnknownError
+        return root.parts
 
     def limit(self, value: _Value | None, freedom: Freedom) -> None:
         if value is not None:
@@ -158,6 +193,8 @@ class _Search:
     def _limit(self, units: Units, freedom: Freedom) -> None:
         root = units.root()
         root.freedom = min(root.freedom, freedom)
+        for part in root.parts:
+            self._limit(part, freedom)
 
     def _parameter(self, node: Node) -> _Value | None:
         """A parameter that is added to units: they lie along its one long axis, or the last."""
@@ -175,18 +212,19 @@ class _Search:
         for argument in node.all_input_nodes:
             if (tensor := self._tensors.get(argument.name)) is not None:
                 self.pinned.add(id(tensor))
-            value = self._values.get(argument)
-            if value is not None:
-                self._limit(value.units, Freedom.NOTHING)
-                if node.op != "output":
-                    self.obstacles.add(_name(node))
+            values = self._values.get(argument)
+            for value in values if isinstance(values, tuple) else (values,):
+                if value is not None:
+                    self._limit(value.units, Freedom.NOTHING)
+                    if node.op != "output":
+                        self.obstacles.add(_name(node))
 
 
 class _UnknownError(Exception):
     """An operation may do anything to the units it is given."""
 
 
-_Rule = Callable[[_Search, Node], "_Value | None"]
+_Rule = Callable[[_Search, Node], Any]
 
 
 def _name(node: Node) -> str:
@@ -319,19 +357,27 @@ def _sum(search: _Search, node: Node) -> _Value | None:
 
 
 def _multiple(search: _Search, node: Node) -> _Value | None:
-    """Units times or over a number."""
+    """Units times or over a number, or times others."""
     if node.kwargs:
         raise _UnknownError  # rounded
-    return _pointwise(Freedom.ROTATE)(search, node)
+    if not isinstance(node.args[1], Node):
+        return _pointwise(Freedom.ROTATE)(search, node)
+    value = _together(search, node, [*node.args])
+    search.limit(value, Freedom.PERMUTE)
+    return value
 
 
 def _concatenate(search: _Search, node: Node) -> _Value | None:
     axis = _argument(node, 1, "dim", 0) % len(_shape(node))
     parts = [part for part in _argument(node, 0) if _shape(part)[axis]]
-    value = _together(search, node, parts)
-    if value is not None and value.axis == axis and len(parts) > 1:
+    values = [search.value(part) for part in parts]
+    if len(parts) == 1 or not all(value is not None and value.axis == axis for value in values):
+        return _together(search, node, parts)
+    units = tuple(value.units for value in values)
+    if len({value.block for value in values}) != 1:
         raise _UnknownError
-    return value
+    whole = search.new(sum(one.count for one in units), parts=units)
+    return _Value(whole, axis, values[0].block)
 
 
 def _together(search: _Search, node: Node, parts: Any) -> _Value | None:
@@ -407,10 +453,49 @@ def _take(search: _Search, node: Node) -> _Value | None:
         return None
     axis = _argument(node, 1, "dim", 0) % len(_shape(x))
     if axis == value.axis:
-        if gone or 0 < _shape(node)[axis] < _shape(x)[axis]:
-            raise _UnknownError
-        return value if _shape(node) == _shape(x) else None  # all of them, or none
+        return _some(search, node, value)
     return dataclasses.replace(value, axis=value.axis - (gone and axis < value.axis))
+
+
+def _some(search: _Search, node: Node, value: _Value) -> _Value | None:
+    """A slice of the units."""
+    size = value.units.count * value.block
+    if _name(node) != "slice":
+        raise _UnknownError
+    start, end, step = slice(*node.args[2:5]).indices(size)
+    if step != 1 or start % value.block or end % value.block:
+        raise _UnknownError
+    if start == end:
+        return None
+    start, end = start // value.block, end // value.block
+    known, offset = value.units.root().parts, 0
+    for part in known:
+        if (offset, offset + part.count) == (start, end):
+            return dataclasses.replace(value, units=part)
+        offset += part.count
+    counts = [count for count in (start, end - start, value.units.count - end) if count]
+    units = search.split(value.units, counts)[start > 0] if len(counts) > 1 else value.units
+    return dataclasses.replace(value, units=units)
+
+
+def _cut(search: _Search, node: Node) -> Any:
+    """`chunk` and `split`: several pieces."""
+    value, sizes = search.value(node.args[0]), [piece.shape for piece in node.meta["val"]]
+    if value is None:
+        return None
+    if _argument(node, 2, "dim", 0) % len(sizes[0]) != value.axis:
+        return value
+    counts = [size[value.axis] / value.block for size in sizes]
+    if any(count % 1 for count in counts):
+        raise _UnknownError
+    units = search.split(value.units, [int(count) for count in counts])
+    return tuple(dataclasses.replace(value, units=part) for part in units)
+
+
+def _item(search: _Search, node: Node) -> _Value | None:
+    """One of several pieces."""
+    values = search.value(node.args[0])
+    return values[_argument(node, 1)] if isinstance(values, tuple) else values
 
 
 def _flip(search: _Search, node: Node) -> _Value | None:
@@ -460,7 +545,7 @@ _RULES: dict[str, _Rule] = {
         _pointwise(Freedom.PERMUTE),
     ),
     **_alike(
-        ["clone", "contiguous", "detach", "alias", "to", "_to_copy", "neg", "getitem"],
+        ["clone", "contiguous", "detach", "alias", "to", "_to_copy", "neg"],
         _pointwise(Freedom.ROTATE),
     ),
     **_alike(["dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"], _dropout),
@@ -478,6 +563,8 @@ _RULES: dict[str, _Rule] = {
     **_alike(["permute", "transpose"], _reorder),
     "expand": _expand,
     **_alike(["select", "unbind", "slice"], _take),
+    **_alike(["chunk", "split", "split_with_sizes"], _cut),
+    "getitem": _item,
     "flip": _flip,
     **_alike(["mean", "sum"], _reduce(Freedom.ROTATE)),
     "amax": _reduce(Freedom.RESCALE),
