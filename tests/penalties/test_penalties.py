@@ -401,6 +401,29 @@ def test_recipes_name_them(tmp_path) -> None:
     assert again.sha256 == recipe.sha256
 
 
+def test_recipes_refuse_them_on_weights_that_are_computed() -> None:
+    state = torch.get_rng_state()
+    for weights, penalty in (
+        ("weight-norm", "{name: l1, weight: 1e-4, proximal: true}"),
+        ("gaussian-noise, layers: linear", "{name: max-norm}"),
+    ):
+        with pytest.raises(ValueError, match="SAM would search") as caught:
+            brolly.Recipe.load(
+                "digits-plain",
+                [
+                    f"weights=[{{name: {weights}}}, {{name: sam}}]",
+                    "accumulate=2",
+                    f"penalties=[{penalty}]",
+                ],
+            )
+        assert "linear.parametrizations.weight.original" in str(caught.value)
+        fine = penalty.replace(", proximal: true", "").replace("max-norm", "l2, weight: 1")
+        brolly.Recipe.load(
+            "digits-plain", [f"weights=[{{name: {weights}}}]", f"penalties=[{fine}]"]
+        )
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_weight_decay_and_penalties_share_their_words() -> None:
     model = network()
     assert set(penalties.covered(model, "no_norm")) == set(weights(model))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
 from pydantic import (
     BaseModel,
@@ -18,11 +19,13 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from torch import nn
 
 from .. import objectives, penalties, weights
 from .._files import sha256
 from .._names import suggest
 from ..data import DATASETS
+from ..models import DualBatchNorm
 from ..threats import Threat, parse_threat
 from ..training import check_combination
 from ._component import Component, Number
@@ -153,9 +156,20 @@ class Recipe(_Entry):
         check_combination(
             self.build_objective(), self.build_penalty(), self.build_weight_search(),
             [entry.build() for entry in self.data.augment], self.accumulate, self.clip,
-            None if self.average is None else self.average.build(), self.epochs,
+            None if self.average is None else self.average.build(), self.epochs, self._stand_in(),
         )  # fmt: skip
         return self
+
+    def _stand_in(self) -> nn.Module:
+        """A small model with all that is attached, for penalties to say what they cannot act on."""
+        with torch.random.fork_rng(devices=[]):
+            layers = {"linear": nn.Linear(2, 2), "convolution": nn.Conv2d(2, 2, 2)}
+            model = nn.ModuleDict(layers)
+            if getattr(self.model, "dual", False):
+                model["norm"] = DualBatchNorm(nn.BatchNorm2d(2))
+            for reparametrization in self.build_reparametrizations():
+                reparametrization.attach(model)
+        return model
 
     @classmethod
     def load(cls, source: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
