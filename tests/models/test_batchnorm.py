@@ -245,3 +245,6 @@ def test_a_recipe_names_the_options():
     assert sum(isinstance(module, DualBatchNorm) for module in model.modules()) == 5
     assert not any(norm.affine for norm in norms(model))
     assert recipe.build_objective() == AdvProp(PGD(Linf(0.1), steps=2))
+    text["model"]["dual"] = False
+    with pytest.raises(ValueError, match="the model has no DualBatchNorm; build it with dual=True"):
+        Recipe.model_validate(text)
