@@ -216,8 +216,8 @@ def test_the_test_split_is_never_read() -> None:
     model = mlp()
     history = train(model, epochs=3)
     assert brolly.diagnose(history, model, data) == brolly.diagnose(history, model, poison)
-    expected = brolly.learning_rate_range(model, data, batch_size=64)
-    assert brolly.learning_rate_range(model, poison, batch_size=64) == expected
+    expected = brolly.learning_rate_range(mlp(), data, batch_size=64)
+    assert brolly.learning_rate_range(mlp(), poison, batch_size=64) == expected
 
 
 def test_what_was_not_recorded_is_not_measured() -> None:
