@@ -142,8 +142,8 @@ def learning_rate_range(
     if len(rates) < 2 or found.highest == lowest:
         raise ValueError(
             f"the loss never fell from its first value on, at learning rates from {lowest:g}; "
-            "begin lower (lowest=...), take more steps (steps=...), or begin with a network that is "
-            "not trained yet"
+            "begin lower (lowest=...), take more steps (steps=...), or use a network that is not "
+            "trained yet"
         )
     return found
 
