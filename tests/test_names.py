@@ -29,7 +29,7 @@ def test_parse_number(text, value):
     assert isinstance(number, float)
 
 
-@pytest.mark.parametrize("text", ["", "a", "1/0", "8/x", "1/2/3", "0,1", "8 255"])
+@pytest.mark.parametrize("text", ["", "a", "1/0", "8/x", "1/2/3", "0,1", "8 255", None, [1]])
 def test_what_is_no_number(text):
     with pytest.raises(ValueError, match=r"is not a number; write for example 0\.1"):
         parse_number(text)

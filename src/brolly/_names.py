@@ -13,15 +13,15 @@ def suggest(given: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
 
 
-def parse_number(text: str | float | int) -> float:
+def parse_number(text: object) -> float:
     """Reads `0.1`, `1e-3` and fractions such as `8/255`.
 
     Raises:
         ValueError: The text is not a number.
     """
-    if not isinstance(text, str):
+    if isinstance(text, int | float):
         return float(text)
-    numerator, _, denominator = text.partition("/")
+    numerator, _, denominator = str(text).partition("/")
     try:
         return float(numerator) / float(denominator or 1)
     except (ValueError, ZeroDivisionError):

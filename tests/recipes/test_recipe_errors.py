@@ -27,6 +27,7 @@ def complaint(*overrides: str) -> list[str]:
         # unknown keys and names
         ("epoch=3", "epoch: unknown key. Did you mean 'epochs'?"),
         ("pgd=3", "pgd: unknown key. Known: "),
+        ("average.decay=null", "average.decay: None is not a number"),
         ("model.widht=3", "model.widht: unknown key. Did you mean 'width'?"),
         ("data.exmaples=3", "data.exmaples: unknown key. Did you mean 'examples'?"),
         ("validation.step=3", "validation.step: unknown key. Did you mean 'steps'?"),

@@ -97,7 +97,7 @@ def load_optuna() -> Any:
         ValueError: It is not installed, or broken.
     """
     try:
-        import optuna  # pyright: ignore[reportMissingImports]
+        import optuna
     except Exception as error:  # a broken dependency of it raises other kinds
         raise ValueError(
             f"Optuna cannot be imported ({type(error).__name__}: {error}); install it with "
