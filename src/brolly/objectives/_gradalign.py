@@ -32,7 +32,7 @@ class GradAlign(Objective):
     Random points lie in the bounds; the authors' need not.
 
     Cost of a step: three forward passes, two backward passes to the input and one to the weights
-    that goes through the second of them too; about three times FGSM's in the paper.
+    that goes through the second of them too: three times N-FGSM's time (de Jorge et al. 2022).
 
     Args:
         adversary: The threat to train against.

@@ -62,9 +62,9 @@ class RST(Objective):
     alone, labels the others once, before training begins. Robustness needs more examples than
     accuracy does, but not more labels.
 
-    The training split has the labelled examples first (`brolly.data.join`). The authors draw half
-    of every batch from either kind, with weight 1: in a shuffled split that is w = labelled /
-    pseudo-labelled, or the labelled part joined several times.
+    The training split has the labelled examples first (`brolly.data.join`). The authors' code draws
+    half of every batch from either kind, with equal weights: in a shuffled split that is w =
+    labelled / pseudo-labelled, or the labelled part joined several times.
 
     Cost of a step: TRADES'. Before the first step the teacher sees the training split once.
 
