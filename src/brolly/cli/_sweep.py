@@ -94,28 +94,33 @@ def sweep(
 
 def _evaluate_best(found: Sweep, data_dir: Path | None, device: str | None) -> Sweep:
     """The final evaluation of the best configuration's trials, unless it was done before."""
+    from ..recipes import read_values
     from ..report import count_json
     from ._evaluate import evaluate_run
 
-    done = {test["folder"] for test in found.tests}
-    for trial in found.best.trials if found.best else ():
-        if str(trial.folder) in done:
-            continue
-        again = command("evaluate", str(trial.folder), data_dir=data_dir, device=device)
-        result = evaluate_run(trial.folder, data_dir=data_dir, device=device, command=again)
-        print(f"seed {trial.seed}: {result.verdict()}")
-        found = found.with_test(
-            {
-                "values": found.best.values if found.best else {},
-                "seed": trial.seed,
-                "folder": str(trial.folder),
-                "threat": str(result.threat),
-                "clean": count_json(result.clean),
-                "robust": count_json(result.robust),
-                "command": again,
-            }
-        )
-    found.save()
+    if found.best is None:
+        return found
+    best = found.best
+    with found.testing() as found:
+        done = {test["folder"] for test in found.tests}
+        for trial in best.trials:
+            if str(trial.folder) in done:
+                continue
+            again = command("evaluate", str(trial.folder), data_dir=data_dir, device=device)
+            result = evaluate_run(trial.folder, data_dir=data_dir, device=device, command=again)
+            print(f"seed {trial.seed}: {result.verdict()}")
+            found = found.with_test(
+                {
+                    "values": read_values(best.values),
+                    "seed": trial.seed,
+                    "folder": str(trial.folder),
+                    "threat": str(result.threat),
+                    "clean": count_json(result.clean),
+                    "robust": count_json(result.robust),
+                    "command": again,
+                }
+            )
+        found.save()
     return found
 
 

@@ -16,3 +16,4 @@ from ._sweep_result import Spread as Spread
 from ._sweep_result import Sweep as Sweep
 from ._sweep_result import Trial as Trial
 from ._sweep_result import pareto_front as pareto_front
+from ._sweep_result import read_values as read_values

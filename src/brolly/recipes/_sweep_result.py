@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
+import fcntl
 import io
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -185,9 +187,16 @@ class Sweep:
         write_json(self.folder / "sweep.json", self.to_json())
         write_text(self.folder / "sweep.csv", self.to_csv())
 
+    @contextlib.contextmanager
+    def testing(self) -> Iterator[Sweep]:
+        """This sweep with the final evaluations so far, while no other process adds to them."""
+        with (self.folder / ".testing").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield dataclasses.replace(self, tests=read_tests(self.folder))
+
     def with_test(self, test: Mapping[str, Any]) -> Sweep:
-        """This sweep with one more final evaluation, which its folder keeps."""
-        tests = (*read_tests(self.folder), test)
+        """This sweep with one more final evaluation, kept in its folder; inside `testing`."""
+        tests = (*self.tests, test)
         write_json(self.folder / "tests.json", [dict(each) for each in tests])
         return dataclasses.replace(self, tests=tests)
 
@@ -271,7 +280,7 @@ def read_tests(folder: Path) -> tuple[Mapping[str, Any], ...]:
 
 def _configuration(each: Configuration) -> dict[str, Any]:
     return {
-        "values": {key: _value(text) for key, text in each.values.items()},
+        "values": read_values(each.values),
         "status": each.status,
         "clean": each.clean and dataclasses.asdict(each.clean),
         "robust": each.robust and dataclasses.asdict(each.robust),
@@ -281,8 +290,12 @@ def _configuration(each: Configuration) -> dict[str, Any]:
     }
 
 
-def _value(text: str) -> Any:
-    """A number where it is one, fractions included."""
+def read_values(values: Values) -> dict[str, Any]:
+    """Values as data: numbers where they are some, fractions included."""
+    return {key: _read(text) for key, text in values.items()}
+
+
+def _read(text: str) -> Any:
     try:
         number = parse_number(text)
     except ValueError:

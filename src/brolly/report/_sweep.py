@@ -81,7 +81,7 @@ def _page(sweep: Row, command: str) -> SweepPage:
         edges=tuple(_edges(best, every)),
         figure=_figure(sweep, caption) if drawable else None,
         caption=caption,
-        tested=len({_words.settings(test["values"]) for test in sweep["tests"]}),
+        tested=len({_words.label(test) for test in sweep["tests"]}),
     )
 
 
