@@ -65,8 +65,8 @@ def _finding(curve: Mapping[str, Any]) -> str:
         return "No network is trained yet."
     first, last = done[0], done[-1]
     texts = [
-        f"{_words.spread(point['errors']['validation'])} validation error at {point['size']:g}, "
-        f"{_words.spread(point['errors']['gap'])} above training error"
+        f"{_words.spread(point['errors']['validation'])} validation error at {point['size']:g}, a "
+        f"gap of {_words.spread(point['errors']['gap'])} to training error"
         for point in ([first, last] if len(done) > 1 else [last])
     ]
     return f"{curve['key']}: {'; '.join(texts)}."
