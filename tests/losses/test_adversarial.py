@@ -123,7 +123,7 @@ def test_a_plain_loop_with_it_makes_a_network_robust() -> None:
         torch.manual_seed(0)
         model = brolly.models.MLP(64, classes=10, hidden=[16], normalize=data.statistics)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        for _ in range(20):
+        for _ in range(50):
             optimizer.zero_grad()
             adversarial_loss(model, x, y, Linf(eps), steps=2).backward()
             optimizer.step()
