@@ -182,6 +182,24 @@ def test_penalties_weights_and_clipping_reach_the_training(tmp_path: Path) -> No
     assert Recipe.load(run.recipe) == recipe
 
 
+def test_a_warmup_goes_around_another_schedule() -> None:
+    entry = "schedule={name: warmup, length: 5, then: {name: step, every: 500 steps}}"
+    recipe = Recipe.load("digits-robust", [entry, "average={name: swa, start: 20}"])
+    schedule = brolly.Warmup(length=5, then=brolly.Step(every="500 steps"))
+    assert recipe.schedule.build() == schedule
+    assert recipe.average.build() == brolly.SWA(start=20)
+    with pytest.raises(ValueError, match=r"schedule.then: name 'stap' is unknown.*'step'"):
+        Recipe.load("digits-robust", [entry.replace("name: step", "name: stap")])
+    with pytest.raises(ValueError, match="SWA starts after 20 epochs of 20"):
+        Recipe.load("digits-robust", ["average={name: swa, start: 20}", "epochs=20"])
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "rmsprop", "adagrad"])
+def test_every_optimizer_has_a_name(name: str) -> None:
+    recipe = Recipe.load("digits-robust", [f"optimizer={{name: {name}, lr: 1/100}}"])
+    assert type(recipe.optimizer.build()).__name__.lower() == name
+
+
 def test_parts_that_do_not_go_together_are_told_all_at_once() -> None:
     with pytest.raises(ValueError, match=r"(?s)AWP would search.*batch alone.*unknown unit"):
         Recipe.load("digits-robust", ["weights=[{name: awp, warmup: 3 weeks}]", "accumulate=2"])
