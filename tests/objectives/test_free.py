@@ -131,7 +131,8 @@ def test_an_interrupted_training_ends_with_the_same_bits(data, tmp_path) -> None
     whole, history = train(data, tmp_path / "whole")
     with pytest.raises(Interrupted):
         train(data, tmp_path / "cut", stop_after=1)
-    resumed, _ = train(data, tmp_path / "cut")
+    resumed, again = train(data, tmp_path / "cut")
+    assert [r.train_loss for r in again.epochs] == [r.train_loss for r in history.epochs]
     for name, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
     assert history.epochs[1].train_loss < history.epochs[0].train_loss
