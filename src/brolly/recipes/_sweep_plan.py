@@ -129,7 +129,7 @@ class Plan:
             ValueError: Others are at another sweep in it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("a") as lock:
+        with (self.folder / ".lock").open("a+") as lock:
             with contextlib.suppress(BlockingIOError):  # someone is here and has begun
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._begin()
