@@ -8,7 +8,7 @@ from oracles.networks import Branches, Function
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from brolly import models
+from brolly import PGD, Linf, models
 from brolly.weights import obfuscate
 
 SHIPPED = {
@@ -251,6 +251,17 @@ def test_noise_is_the_same_in_both() -> None:
     result = obfuscate(model, torch.Generator().manual_seed(0), inputs=(4,))
     assert result.difference < 1e-12
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_attacks_do_as_well_on_the_copy() -> None:
+    model = lived(lambda: models.MLP(12, 5, hidden=[30, 30])).eval()
+    x = torch.rand(40, 12, dtype=torch.float64)
+    y = model(x).argmax(1)
+    other = obfuscate(model, torch.Generator().manual_seed(0), inputs=x).model
+    one, two = (PGD(Linf(0.1), steps=5)(net, x, y) for net in (model, other))
+    assert torch.equal(one.success, two.success)
+    assert 0 < one.success.sum() < 40
+    torch.testing.assert_close(one.x, two.x)
 
 
 def test_the_generator_decides_and_float32_is_near() -> None:
