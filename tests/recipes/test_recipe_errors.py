@@ -37,7 +37,7 @@ def complaint(*overrides: str) -> list[str]:
         ),
         ("data.augment=[{name: flip, p: 1}]", "data.augment.0.p: unknown key. Known: "),
         ("average.rate=1", "average.rate: unknown key. Known: decay, name."),
-        ("optimizer.name=adam", "optimizer: name 'adam' is unknown. Did you mean 'adamw'?"),
+        ("optimizer.name=adamx", "optimizer: name 'adamx' is unknown. Did you mean 'adam'?"),
         ("objective.name=trade", "objective: name 'trade' is unknown. Did you mean 'trades'?"),
         (
             "data.augment=[{name: shift}, {name: flop}]",
