@@ -2,11 +2,11 @@
 
     python benchmarks/objectives.py --output-dir FOLDER [--objectives NAME ...] [--seeds 0 1 2]
 
-Fashion-MNIST, Linf 0.1, the same small network and the same budget of passes for all: an objective
-whose step is dearer gets fewer epochs. The passes of a step are counted, not believed. HAT and RST,
-which need another network first, are left out; so is a search for worse weights around `free`, which
-cannot be. Each training, PGD-50 and `standard` go on where they were if interrupted; the table of
-what is done is printed at the end, and by `--table` alone.
+Fashion-MNIST, Linf 0.1, the same small network and the same budget of passes for all: an
+objective whose step is dearer gets fewer epochs. The passes of a step are counted, not believed.
+HAT and RST, which need another network first, are left out; so is a search for worse weights
+around `free`, which cannot be. Each training, PGD-50 and `standard` go on where they were if
+interrupted; the table of what is done is printed at the end, and by `--table` alone.
 """
 
 from __future__ import annotations
