@@ -25,7 +25,7 @@ from brolly.recipes import Recipe, build_data, build_model
 from brolly.training import fit
 
 BASE = [
-    "model.width=8", "average=null", "objective={name: plain}", "select_by=clean",
+    "model.width=8", "average=null", "objective={name: plain}", "select_by=clean", "data.augment=[]",
     "optimizer={name: sgd, lr: 0.05, weight_decay: 0}", "data.validation=0",
     "validation.train_examples=0",
 ]  # fmt: skip
@@ -38,7 +38,7 @@ REGULARISERS = {
     "shift and flip": ["data.augment=[{name: shift, pixels: 2}, {name: flip}]"],
     "label smoothing 0.1": ["objective.label_smoothing=0.1"],
     "mixup 0.4": ["objective={name: mixup, alpha: 0.4}"],
-    "dropout of weights 0.2": ["weights=[{name: dropconnect, probability: 0.2}]"],
+    "dropout of weights 0.2": ["weights=[{name: dropconnect, p: 0.2}]"],
     "weight noise 0.2": ["weights=[{name: gaussian-noise, std: 0.2}]"],
     "SAM 0.05": ["weights=[{name: sam}]"],
     "AWP 0.01": ["weights=[{name: awp}]"],
