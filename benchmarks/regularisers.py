@@ -25,9 +25,9 @@ from brolly.recipes import Recipe, build_data, build_model
 from brolly.training import fit
 
 BASE = [
-    "model.width=8", "average=null", "objective={name: plain}", "select_by=clean", "data.augment=[]",
-    "optimizer={name: sgd, lr: 0.05, weight_decay: 0}", "data.validation=0",
-    "validation.train_examples=0",
+    "model.width=8", "average=null", "objective={name: plain}", "select_by=clean",
+    "data.augment=[]", "optimizer={name: sgd, lr: 0.05, weight_decay: 0}",
+    "data.validation=0", "validation.train_examples=0",
 ]  # fmt: skip
 #: In a recipe's words, with the strengths that authors use for small networks.
 REGULARISERS = {
