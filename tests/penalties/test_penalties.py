@@ -114,7 +114,7 @@ def test_elastic_net_mixes_l1_and_l2(ratio) -> None:
     every = [w for p in weights(model).values() for w in p.flatten().tolist()]
     expected = 2 * sum(ratio * abs(w) + (1 - ratio) * w * w / 2 for w in every)
     gradient = {n: 2 * (ratio * p.sign() + (1 - ratio) * p) for n, p in weights(model).items()}
-    check(ElasticNet(2.0, ratio)(model), expected, gradient, model)
+    check(ElasticNet(2.0, ratio=ratio)(model), expected, gradient, model)
     check(penalties.elastic_net(model, 2.0, ratio), expected, gradient, model)
 
 
@@ -391,7 +391,7 @@ def test_recipes_name_them(tmp_path) -> None:
     )
     recipe = brolly.Recipe.load("digits-plain", [entries])
     terms = (
-        L1(1e-5, proximal=True), L2(1e-4), ElasticNet(1e-4, 0.25), GroupLasso(1e-5, "all"),
+        L1(1e-5, proximal=True), L2(1e-4), ElasticNet(1e-4, ratio=0.25), GroupLasso(1e-5, "all"),
         MaxNorm(2.0), SpectralNorm(1e-3), Orthogonality(1e-4),
     )  # fmt: skip
     assert recipe.build_penalty() == penalties.Sum(terms)

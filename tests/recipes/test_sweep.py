@@ -151,7 +151,7 @@ def test_workers_share_the_trials_and_each_is_trained_once() -> None:
 def test_a_damaged_trial_is_told() -> None:
     found, _ = sweep("lr=0.1")
     RunFolder(found.trials[0].folder).metrics.write_text("{")
-    with pytest.raises(ValueError, match=r"metrics.jsonl is damaged.*Remove"):
+    with pytest.raises(ValueError, match=r"metrics.jsonl, line 1 is damaged.*Remove"):
         sweep("lr=0.1")
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from ..attacks import PGD
 from ..data import Batch
 from ..losses import cross_entropy
-from ..models import adversarial_statistics
+from ..models import adversarial_statistics, has_dual_batchnorm
 from ..threats import Threat
 from ._inner import highest_cross_entropy
 from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
@@ -48,6 +48,14 @@ class AdvProp(Objective):
     @property
     def threat(self) -> Threat:
         return self.attack.threat
+
+    def reasons_against(self, model: nn.Module) -> list[str]:
+        if has_dual_batchnorm(model):
+            return []
+        return [
+            "AdvProp keeps statistics of adversarial batches apart, but the model has no "
+            "DualBatchNorm; build it with dual=True, or convert it: model = dual_batchnorm(model)"
+        ]
 
     def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
         with crafting(model, batch, generator, self.mode) as draws, adversarial_statistics(model):

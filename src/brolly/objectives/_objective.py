@@ -67,6 +67,10 @@ class Objective(abc.ABC):
         """Loss of a batch."""
         return self.craft(model, batch, generator)(model)
 
+    def reasons_against(self, model: nn.Module) -> list[str]:
+        """Why it cannot train `model`, one sentence each; empty where it can."""
+        return []
+
     def begin(self, split: Split, device: torch.device | str) -> Objective:
         """The objective of one training run on `split`, with a memory of its own."""
         return self

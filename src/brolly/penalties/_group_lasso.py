@@ -7,8 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from ._norms import check_weight
-from ._penalty import Covers, Penalty, reasons_against_covering, reasons_against_stored
+from ._penalty import Covers, Proximal
 from ._units import incoming, lengths
 
 
@@ -41,7 +40,7 @@ def group_lasso(model: nn.Module, weight: float = 1.0, covers: Covers = "weights
 
 
 @dataclasses.dataclass(frozen=True)
-class GroupLasso(Penalty):
+class GroupLasso(Proximal):
     """Group lasso on units, `weight * sum_g sqrt(size(g)) * ||w_g||` (Yuan & Lin 2006).
 
     A group g is the incoming weights of one unit: a row of a linear layer, a filter of a
@@ -72,26 +71,11 @@ class GroupLasso(Penalty):
         tensor(True)
     """
 
-    weight: float
-    covers: Covers = "weights"
-    proximal: bool = False
+    def value(self, model: nn.Module) -> Tensor:
+        return group_lasso(model, self.weight, self.covers)
 
-    def __post_init__(self) -> None:
-        check_weight(self.weight)
-
-    def __call__(self, model: nn.Module) -> Tensor:
-        value = group_lasso(model, self.weight, self.covers)
-        return value.detach() if self.proximal else value
-
-    @torch.no_grad()
-    def after_step(self, model: nn.Module, lr: float) -> None:
-        if self.proximal:
-            for view in incoming(model, self.covers).values():
-                shrunk = lr * self.weight * view[0, 0].numel() ** 0.5
-                tiny = torch.finfo(view.dtype).tiny
-                view.mul_((1 - shrunk / lengths(view).clamp_min(tiny)).clamp_min(0))
-
-    def reasons_against(self, model: nn.Module) -> list[str]:
-        if self.proximal:
-            return reasons_against_stored("GroupLasso with proximal=True", model, self.covers)
-        return reasons_against_covering(model, self.covers)
+    def shrink(self, model: nn.Module, lr: float) -> None:
+        for view in incoming(model, self.covers).values():
+            shrunk = lr * self.weight * view[0, 0].numel() ** 0.5
+            tiny = torch.finfo(view.dtype).tiny
+            view.mul_((1 - shrunk / lengths(view).clamp_min(tiny)).clamp_min(0))

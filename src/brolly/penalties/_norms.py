@@ -8,13 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ._penalty import (
-    Covers,
-    Penalty,
-    covered,
-    reasons_against_covering,
-    reasons_against_stored,
-)
+from ._penalty import Covers, Proximal, Weighted, covered
 
 
 def l1(model: nn.Module, weight: float = 1.0, covers: Covers = "weights") -> Tensor:
@@ -89,7 +83,7 @@ def elastic_net(
 
 
 @dataclasses.dataclass(frozen=True)
-class L1(Penalty):
+class L1(Proximal):
     """Sum of absolute weights, `weight * sum(|w|)` (the lasso, Tibshirani 1996).
 
     It pulls each weight towards zero by the same amount. Its gradient alone leaves weights that
@@ -119,31 +113,16 @@ class L1(Penalty):
         [[0.0, -0.25, 0.75]]
     """
 
-    weight: float
-    covers: Covers = "weights"
-    proximal: bool = False
+    def value(self, model: nn.Module) -> Tensor:
+        return l1(model, self.weight, self.covers)
 
-    def __post_init__(self) -> None:
-        check_weight(self.weight)
-
-    def __call__(self, model: nn.Module) -> Tensor:
-        value = l1(model, self.weight, self.covers)
-        return value.detach() if self.proximal else value
-
-    @torch.no_grad()
-    def after_step(self, model: nn.Module, lr: float) -> None:
-        if self.proximal:
-            for w in covered(model, self.covers).values():
-                w.copy_(torch.nn.functional.softshrink(w, lr * self.weight))
-
-    def reasons_against(self, model: nn.Module) -> list[str]:
-        if self.proximal:
-            return reasons_against_stored("L1 with proximal=True", model, self.covers)
-        return reasons_against_covering(model, self.covers)
+    def shrink(self, model: nn.Module, lr: float) -> None:
+        for w in covered(model, self.covers).values():
+            w.copy_(torch.nn.functional.softshrink(w, lr * self.weight))
 
 
 @dataclasses.dataclass(frozen=True)
-class L2(Penalty):
+class L2(Weighted):
     """Half the sum of squares of the weights, `weight * sum(w ** 2) / 2`.
 
     Its gradient is `weight * w`, the same as that of torch's `weight_decay`; Keras's `l2(weight)`
@@ -164,21 +143,12 @@ class L2(Penalty):
         4.5
     """
 
-    weight: float
-    covers: Covers = "weights"
-
-    def __post_init__(self) -> None:
-        check_weight(self.weight)
-
     def __call__(self, model: nn.Module) -> Tensor:
         return l2(model, self.weight, self.covers)
 
-    def reasons_against(self, model: nn.Module) -> list[str]:
-        return reasons_against_covering(model, self.covers)
-
 
 @dataclasses.dataclass(frozen=True)
-class ElasticNet(Penalty):
+class ElasticNet(Weighted):
     """L1 and L2 mixed, `weight * (ratio * sum(|w|) + (1 - ratio) * sum(w ** 2) / 2)`.
 
     The elastic net (Zou & Hastie 2005) in the units of glmnet and scikit-learn (their `l1_ratio`).
@@ -186,8 +156,8 @@ class ElasticNet(Penalty):
 
     Args:
         weight: 0 or more.
-        ratio: Part of L1, 0 to 1.
         covers: Which parameters.
+        ratio: Part of L1, 0 to 1.
 
     Raises:
         ValueError: weight is below 0, or ratio is not in [0, 1].
@@ -200,25 +170,15 @@ class ElasticNet(Penalty):
         16.5
     """
 
-    weight: float
     ratio: float = 0.5
-    covers: Covers = "weights"
 
     def __post_init__(self) -> None:
-        check_weight(self.weight)
+        super().__post_init__()
         if not 0 <= self.ratio <= 1:
             raise ValueError(f"ratio is {self.ratio}; expected a number in [0, 1]")
 
     def __call__(self, model: nn.Module) -> Tensor:
         return elastic_net(model, self.weight, self.ratio, self.covers)
-
-    def reasons_against(self, model: nn.Module) -> list[str]:
-        return reasons_against_covering(model, self.covers)
-
-
-def check_weight(weight: float) -> None:
-    if not weight >= 0:
-        raise ValueError(f"weight is {weight}; expected 0 or more")
 
 
 def _sum(terms: Iterable[Tensor]) -> Tensor:

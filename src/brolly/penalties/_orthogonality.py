@@ -7,8 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from ._norms import check_weight
-from ._penalty import Covers, Penalty, reasons_against_stored
+from ._penalty import Covers, Weighted, reasons_against_stored
 from ._units import matrices
 
 
@@ -44,7 +43,7 @@ def orthogonality(
 
 
 @dataclasses.dataclass(frozen=True)
-class Orthogonality(Penalty):
+class Orthogonality(Weighted):
     """Soft orthogonality, `weight * sum_l ||W_l W_l^T - I||_F ** 2` (Bansal, Chen & Wang 2018).
 
     W_l is the weight of a layer as a matrix (units, incoming weights), a convolution's the
@@ -74,12 +73,7 @@ class Orthogonality(Penalty):
         0.0
     """
 
-    weight: float
-    covers: Covers = "weights"
     diagonal: bool = True
-
-    def __post_init__(self) -> None:
-        check_weight(self.weight)
 
     def __call__(self, model: nn.Module) -> Tensor:
         return orthogonality(model, self.weight, self.covers, self.diagonal)

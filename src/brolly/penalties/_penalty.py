@@ -45,6 +45,53 @@ class Penalty(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True)
+class Weighted(Penalty):
+    """A penalty on covered parameters, with a factor of 0 or more."""
+
+    weight: float
+    covers: Covers = "weights"
+
+    def __post_init__(self) -> None:
+        check_weight(self.weight)
+
+    def reasons_against(self, model: nn.Module) -> list[str]:
+        return reasons_against_covering(model, self.covers)
+
+
+@dataclasses.dataclass(frozen=True)
+class Proximal(Weighted):
+    """A penalty that pulls to zero, by its gradient or by its proximal step after the optimiser's.
+
+    With the step, weights become exactly zero, and the value carries no gradient.
+    """
+
+    proximal: bool = False
+
+    @abc.abstractmethod
+    def value(self, model: nn.Module) -> Tensor:
+        """The penalty, a scalar whose graph reaches the parameters."""
+
+    @abc.abstractmethod
+    def shrink(self, model: nn.Module, lr: float) -> None:
+        """The proximal step for a learning rate, in place."""
+
+    def __call__(self, model: nn.Module) -> Tensor:
+        value = self.value(model)
+        return value.detach() if self.proximal else value
+
+    @torch.no_grad()
+    def after_step(self, model: nn.Module, lr: float) -> None:
+        if self.proximal:
+            self.shrink(model, lr)
+
+    def reasons_against(self, model: nn.Module) -> list[str]:
+        if self.proximal:
+            name = f"{type(self).__name__} with proximal=True"
+            return reasons_against_stored(name, model, self.covers)
+        return super().reasons_against(model)
+
+
+@dataclasses.dataclass(frozen=True)
 class Sum(Penalty):
     """Several penalties, added."""
 
@@ -60,6 +107,12 @@ class Sum(Penalty):
     def reasons_against(self, model: nn.Module) -> list[str]:
         reasons = [reason for term in self.terms for reason in term.reasons_against(model)]
         return list(dict.fromkeys(reasons))
+
+
+def check_weight(weight: float) -> None:
+    """Raises ValueError where the factor of a penalty is below 0."""
+    if not weight >= 0:
+        raise ValueError(f"weight is {weight}; expected 0 or more")
 
 
 def _terms(penalty: Penalty) -> tuple[Penalty, ...]:

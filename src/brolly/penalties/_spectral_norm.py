@@ -7,8 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from ._norms import check_weight
-from ._penalty import Covers, Penalty, reasons_against_stored
+from ._penalty import Covers, Weighted, reasons_against_stored
 from ._units import matrices
 
 
@@ -43,7 +42,7 @@ def spectral_norm(
 
 
 @dataclasses.dataclass(frozen=True)
-class SpectralNorm(Penalty):
+class SpectralNorm(Weighted):
     """Half the sum of squared largest singular values, `weight * sum_l sigma(W_l) ** 2 / 2`.
 
     Spectral norm regularisation (Yoshida & Miyato 2017): small singular values make layers, and so
@@ -75,12 +74,10 @@ class SpectralNorm(Penalty):
         0.08
     """
 
-    weight: float
-    covers: Covers = "weights"
     iterations: int = 10
 
     def __post_init__(self) -> None:
-        check_weight(self.weight)
+        super().__post_init__()
         if self.iterations < 1:
             raise ValueError(f"iterations is {self.iterations}; expected 1 or more")
 

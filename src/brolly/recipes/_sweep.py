@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from .._files import write_json
 from ..training import RunFolder, TrainingDiverged
 from ._recipe import Recipe, recipe_text
 from ._run import train_recipe
 from ._sweep_plan import Plan, default_folder
-from ._sweep_result import DIVERGED, Configuration, Sweep, Trial, read_trial
+from ._sweep_result import Configuration, Sweep, Trial, read_trial
 from ._sweep_search import Search, load_optuna
 from ._sweep_space import read_space
 
@@ -132,10 +131,8 @@ def _train(
             return False
         if _ended(run):
             return False
-        try:
+        with suppress(TrainingDiverged):  # the folder keeps where
             train_recipe(recipe, run, data_dir=data_dir, device=device, on_step=on_step)
-        except TrainingDiverged as error:
-            write_json(run.path / DIVERGED, {"why": str(error)})
     return True
 
 

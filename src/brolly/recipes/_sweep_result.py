@@ -17,13 +17,10 @@ import yaml
 
 from .._files import write_json, write_text
 from .._names import parse_number
-from ..training import EpochRecord, History, RunFolder
+from ..training import RunFolder
 from ._sweep_space import Values
 
 SCHEMA = 1
-
-#: In the folder of a trial whose loss became NaN or infinite: why it ended.
-DIVERGED = "diverged.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,23 +249,17 @@ def read_trial(seed: int, run: RunFolder) -> Trial:
     Raises:
         ValueError: Its metrics are damaged.
     """
-    diverged = run.path / DIVERGED
+    history = run.history()
     if run.finished:
-        try:
-            lines = run.metrics.read_text(encoding="utf-8").splitlines()
-            history = History(tuple(EpochRecord(**json.loads(line)) for line in lines))
-        except (OSError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{run.metrics} is damaged or missing: {error}. Remove {run.path} to train it again"
-            ) from None
+        if not history.epochs:
+            raise ValueError(f"{run.metrics} is missing. Remove {run.path} to train it again")
         best = history.best or history.epochs[-1]
         return Trial(
             seed, run.path, "done", best.validation_clean, best.validation_robust, best.epoch,
             history.epochs[-1].seconds, history.epochs[-1].note or "",
         )  # fmt: skip
-    if diverged.is_file():
-        why = json.loads(diverged.read_text(encoding="utf-8"))["why"]
-        return Trial(seed, run.path, "diverged", note=why)
+    if history.diverged is not None:
+        return Trial(seed, run.path, "diverged", note=history.diverged)
     return Trial(seed, run.path, "open")
 
 

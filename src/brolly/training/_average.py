@@ -19,6 +19,10 @@ class Average:
     goes on from its state as if it had never been interrupted.
     """
 
+    def reasons_against(self, epochs: int) -> list[str]:
+        """Why a training of so many epochs cannot be averaged; empty where it can."""
+        return []
+
     def after_step(self, average: nn.Module, model: nn.Module, step: int) -> None:
         """Moves `average` after the step number `step`, from 0."""
 
@@ -96,6 +100,14 @@ class SWA(Average):
     def __post_init__(self) -> None:
         if self.start < 0:
             raise ValueError(f"start is {self.start}; expected 0 epochs or more")
+
+    def reasons_against(self, epochs: int) -> list[str]:
+        if self.start < epochs:
+            return []
+        return [
+            f"SWA starts after {self.start} epochs of {epochs}, so there is nothing to average; "
+            f"let it start earlier, such as {3 * epochs // 4}, or train longer"
+        ]
 
     @torch.no_grad()
     def after_epoch(

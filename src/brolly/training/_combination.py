@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from torch import nn
 
 from ..data import Augmentation
-from ..models import has_dual_batchnorm
-from ..objectives import AdvProp, Objective
+from ..objectives import Objective
 from ..penalties import Penalty
 from ..weights import WeightSearch
-from ._average import SWA, Average
+from ._average import Average
 from ._schedules import parse_length
 
 
@@ -22,9 +21,9 @@ def check_combination(
     augment: Sequence[Augmentation],
     accumulate: int,
     clip: float | None,
-    average: Average | None = None,
-    epochs: int = 1,
-    model: nn.Module | None = None,
+    average: Average | None,
+    epochs: int,
+    model: nn.Module,
 ) -> None:
     """Raises ValueError, with all reasons at once, where parts do not go together."""
     name, reasons = type(objective).__name__, []
@@ -57,17 +56,10 @@ def check_combination(
             parse_length(weights.warmup, 1)
         except ValueError as error:
             reasons.append(str(error))
-    if isinstance(average, SWA) and average.start >= epochs:
-        reasons.append(
-            f"SWA starts after {average.start} epochs of {epochs}, so there is nothing to average; "
-            f"let it start earlier, such as {3 * epochs // 4}, or train longer"
-        )
-    if isinstance(objective, AdvProp) and model is not None and not has_dual_batchnorm(model):
-        reasons.append(
-            "AdvProp keeps statistics of adversarial batches apart, but the model has no "
-            "DualBatchNorm; build it with dual=True, or convert it: model = dual_batchnorm(model)"
-        )
-    if penalty is not None and model is not None:
+    reasons += objective.reasons_against(model)
+    if average is not None:
+        reasons += average.reasons_against(epochs)
+    if penalty is not None:
         reasons += penalty.reasons_against(model)
     if reasons:
         raise ValueError("; ".join(reasons))

@@ -210,8 +210,9 @@ class _Trainer:
                 self.optimizer.zero_grad(set_to_none=True)
                 for batch in batches:
                     loss = self._loss(batch, step)
+                    value = self._finite(loss, step)
                     (loss.value / len(batches)).backward()
-                    total, count = total + float(loss.value.detach()), count + 1
+                    total, count = total + value, count + 1
                     for name, part in loss.logs.items():
                         logs[name] += float(part)
                 self._step(step)
@@ -244,6 +245,9 @@ class _Trainer:
         if self.penalty is not None:
             penalty = self.penalty(self.model)
             loss = Loss(loss.value + penalty, {**loss.logs, "penalty": penalty.detach()})
+        return loss
+
+    def _finite(self, loss: Loss, step: int) -> float:
         if not math.isfinite(value := float(loss.value.detach())):
             raise TrainingDiverged(
                 f"the loss became {value} at epoch {self.epoch + 1}, step "
@@ -251,7 +255,7 @@ class _Trainer:
                 f"epoch {self.epoch} is kept. Lower the learning rate (optimizer.lr), lengthen the "
                 "warm-up or clip gradients"
             )
-        return loss
+        return value
 
     def _step(self, step: int) -> None:
         self.steps_taken.look_at_gradients()

@@ -140,7 +140,8 @@ class RunFolder:
                 rows.append(dict(json.loads(line)))
             except (ValueError, TypeError):
                 raise ValueError(
-                    f"{self.metrics}, line {number} is damaged; expected a JSON object"
+                    f"{self.metrics}, line {number} is damaged; expected a JSON object. Remove "
+                    f"{self.path} to train it again"
                 ) from None
         diverged = self.diverged.read_text(encoding="utf-8") if self.diverged.is_file() else ""
         return History.of_rows(rows, diverged.strip() or None)
