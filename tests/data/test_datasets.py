@@ -154,7 +154,7 @@ def test_the_content_decides_not_its_gzip_wrapper(tmp_path, cache):
     again = gzip.compress(contents[name], compresslevel=1, mtime=12345)
     assert again != (raw / name).read_bytes()
     (raw / name).write_bytes(again)
-    data = load_idx_set(source, tmp_path, validation=0.0)
+    data = load_idx_set(source, tmp_path).dataset(validation=0.0)
     assert data.train.inputs.shape == (6, 1, 3, 2)
     assert data.train.inputs.flatten().numpy().tobytes() == contents[name][16:]
     assert data.test.labels.tolist() == [1, 0]
@@ -238,7 +238,7 @@ def test_download_goes_to_the_cache_and_takes_the_second_mirror(cache, monkeypat
         (path / fname).write_bytes(gzip.compress(contents[fname]))
 
     monkeypatch.setattr(pooch, "retrieve", retrieve)
-    data = load_idx_set(source)
+    data = load_idx_set(source).dataset()
     assert len(data.train) + len(data.validation) == 6
     assert locate(source) == cache / "Small" / "raw"
     names = [file.name for file in source.files]

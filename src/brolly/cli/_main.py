@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError
 from ._attacks import attacks
 from ._check import check
 from ._curve import curve
+from ._data import data
 from ._demo import demo
 from ._diagnose import diagnose
 from ._doctor import doctor
@@ -72,6 +73,7 @@ def _app() -> App:
         check,
         diagnose,
         curve,
+        data,
         doctor,
         attacks,
     ):

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ._dataset import Split
+from ._split import Split
 
 
 class Batch(NamedTuple):
@@ -52,9 +52,10 @@ class Batches:
             raise ValueError(f"batch size is {self.size}; expected 1 or more")
         if self.augment and self.generator is None:
             raise ValueError("augmentation is random; pass a torch.Generator along with it")
+        inputs = self.split.inputs
         moved = dataclasses.replace(
             self.split,
-            inputs=self.split.inputs.to(self.device),
+            inputs=inputs.to(self.device) if isinstance(inputs, Tensor) else inputs,
             labels=self.split.labels.to(self.device),
         )
         object.__setattr__(self, "split", moved)
@@ -70,7 +71,7 @@ class Batches:
             order = torch.randperm(len(self.split), generator=self.generator).to(self.device)
         for start in range(0, len(self) * self.size, self.size):
             rows = order[start : start + self.size]
-            x = self.split.scaled(self.split.inputs[rows])
+            x = self.split.scaled(self.split.read(rows).to(self.device))
             for augment in self.augment:
                 assert self.generator is not None
                 x = augment(x, self.generator)

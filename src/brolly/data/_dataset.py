@@ -1,14 +1,18 @@
-"""Data sets as tensors: a few splits, their classes and where they came from."""
+"""Data sets: a few splits, their classes and where they came from."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .._files import sha256
+from ._split import Split
+from ._stored import Stored, view
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,69 +21,6 @@ class Statistics:
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Some labelled inputs, kept whole as one tensor.
-
-    Attributes:
-        inputs: `(n, ...)`; 8-bit images as uint8, else floating point numbers.
-        labels: Class of each input, int64, `(n,)`.
-        scale: Inputs are divided by it on their way to the model: 255 for 8-bit images.
-        name: `train`, `validation` or `test`.
-        dataset: Name of the data set.
-        classes: Class names.
-
-    Raises:
-        ValueError: Labels do not fit the inputs or the classes.
-    """
-
-    inputs: Tensor
-    labels: Tensor
-    scale: float
-    name: str
-    dataset: str
-    classes: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.inputs) != len(self.labels) or self.labels.ndim != 1:
-            raise ValueError(
-                f"{self.dataset}/{self.name} has {len(self.inputs)} inputs, but labels of shape "
-                f"{tuple(self.labels.shape)}; expected ({len(self.inputs)},)"
-            )
-        if self.labels.dtype != torch.int64:
-            raise ValueError(f"labels are {self.labels.dtype}; expected int64: write y.long()")
-        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(
-            self.classes
-        ):
-            raise ValueError(
-                f"labels of {self.dataset}/{self.name} span {int(self.labels.min())} to "
-                f"{int(self.labels.max())}; expected 0 to {len(self.classes) - 1} for "
-                f"{len(self.classes)} classes"
-            )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one input."""
-        return tuple(self.inputs.shape[1:])
-
-    def scaled(self, inputs: Tensor) -> Tensor:
-        """Stored inputs as the model wants them: floating point, in the declared bounds."""
-        return inputs.float() / self.scale if self.scale != 1 else inputs.float()
-
-    def first(self, count: int) -> Split:
-        """The split cut to its first `count` examples."""
-        return dataclasses.replace(self, inputs=self.inputs[:count], labels=self.labels[:count])
-
-    @functools.cached_property
-    def sha256(self) -> str:
-        """Hash of inputs and labels."""
-        parts = (self.inputs.cpu().contiguous(), self.labels.cpu().contiguous())
-        return sha256(*(part.numpy().data.cast("B") for part in parts if part.numel()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,13 +61,24 @@ class Dataset:
 
         Given to four digits, so that they do not depend on how a machine orders its sums.
         """
-        inputs = self.train.inputs
-        channels = inputs.transpose(0, 1).flatten(1) if inputs.ndim > 2 else inputs.reshape(1, -1)
-        values = channels.double() / self.train.scale
+        count, total, squares = 0, torch.zeros(1), torch.zeros(1)
+        for part in self.train.parts():
+            channels = part.transpose(0, 1).flatten(1) if part.ndim > 2 else part.reshape(1, -1)
+            values = channels.double() / self.train.scale
+            count += values.shape[1]
+            total, squares = total + values.sum(1), squares + (values**2).sum(1)
+        mean = total / max(count, 1)
+        std = (squares / max(count, 1) - mean**2).clamp(min=0).sqrt()
         return Statistics(
-            tuple(float(f"{mean:.4g}") for mean in values.mean(1)),
-            tuple(float(f"{std:.4g}") for std in values.std(1, correction=0)),
+            tuple(float(f"{value:.4g}") for value in mean),
+            tuple(float(f"{value:.4g}") for value in std),
         )
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Hash of all splits and the class names."""
+        splits = (self.train.sha256, self.validation.sha256, self.test.sha256)
+        return sha256("\n".join((*splits, *self.classes)).encode())
 
     @classmethod
     def from_tensors(
@@ -163,42 +115,98 @@ class Dataset:
             >>> len(data.train), len(data.validation)
             (90, 10)
         """
-        if isinstance(validation, float | int):
-            train, validation = _set_aside(train, float(validation))
+        parts: dict[str, Part] = {"train": Part(*train), "test": Part(*test)}
+        if not isinstance(validation, float | int):
+            parts["validation"], validation = Part(*validation), 0
         if classes is None:
-            highest = max(int(y.max()) for _, y in (train, validation, test) if len(y))
+            highest = max(int(y.max()) for _, y in parts.values() if len(y))
             classes = tuple(str(label) for label in range(highest + 1))
         if scale is None:
             scale = 255.0 if train[0].dtype == torch.uint8 else 1.0
+        source = Source(name, parts, classes, scale, bounds, licence, citation)
+        return source.dataset(validation=float(validation))
+
+
+class Part(NamedTuple):
+    """Inputs and labels of one split."""
+
+    inputs: Tensor | Stored
+    labels: Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A data set as its makers cut it, before anything is set aside: what a reader gives.
+
+    Attributes:
+        name: What it is called.
+        parts: `train`, and where there are such, `validation` and `test`.
+        classes: Class names.
+        scale: Divisor of the stored inputs.
+        bounds: Lowest and highest value, after scaling.
+        licence: Terms of use, as far as known.
+        citation: What to cite.
+    """
+
+    name: str
+    parts: Mapping[str, Part]
+    classes: tuple[str, ...]
+    scale: float = 255.0
+    bounds: tuple[float, float] = (0.0, 1.0)
+    licence: str = ""
+    citation: str = ""
+
+    def dataset(self, *, validation: float = 0.1, test: float = 0.2) -> Dataset:
+        """Cuts what is missing from the training data, by fixed permutations.
+
+        Args:
+            validation: Part of the training data for validation, where the makers have set none
+                aside.
+            test: Part of all data for the test split, where the makers have set none aside.
+
+        Raises:
+            ValueError: A part is out of range, or inputs do not fit labels, classes or bounds.
+        """
+        parts = dict(self.parts)
+        if "test" not in parts:
+            parts["train"], parts["test"] = _set_aside(parts["train"], test, "test", seed=1)
+        if "validation" not in parts:
+            parts["train"], parts["validation"] = _set_aside(
+                parts["train"], validation, "validation", seed=0
+            )
         splits = {
-            split: Split(x, y, scale, split, name, classes)
-            for split, (x, y) in (("train", train), ("validation", validation), ("test", test))
+            name: Split(*parts[name], self.scale, name, self.name, self.classes)
+            for name in ("train", "validation", "test")
         }
         for split in splits.values():
-            _check_bounds(split, bounds)
-        return cls(name, **splits, bounds=bounds, licence=licence, citation=citation)
+            _check_bounds(split, self.bounds)
+        return Dataset(
+            self.name, **splits, bounds=self.bounds, licence=self.licence, citation=self.citation
+        )
 
 
-def _set_aside(
-    train: tuple[Tensor, Tensor], part: float
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def _set_aside(whole: Part, part: float, name: str, seed: int) -> tuple[Part, Part]:
     if not 0 <= part < 1:
-        raise ValueError(f"validation is {part}; expected a part of the training data in [0, 1)")
-    inputs, labels = train
+        raise ValueError(f"{name} is {part}; expected a part of the training data in [0, 1)")
+    inputs, labels = whole
     if len(inputs) != len(labels):
         raise ValueError(
             f"there are {len(inputs)} training inputs, but {len(labels)} labels; expected one each"
         )
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     cut = len(labels) - round(part * len(labels))
     kept, aside = order[:cut].sort().values, order[cut:].sort().values
-    return (inputs[kept], labels[kept]), (inputs[aside], labels[aside])
+    return Part(view(inputs, kept), labels[kept]), Part(view(inputs, aside), labels[aside])
 
 
 def _check_bounds(split: Split, bounds: tuple[float, float]) -> None:
-    if split.inputs.numel() == 0:
+    if split.dtype == torch.uint8 and bounds[0] <= 0 and bounds[1] >= 255 / split.scale:
+        return  # any 8-bit value is inside, so nothing need be read
+    ranges = [(float(part.min()), float(part.max())) for part in split.parts() if part.numel()]
+    if not ranges:
         return
-    low, high = float(split.inputs.min()) / split.scale, float(split.inputs.max()) / split.scale
+    low = min(low for low, _ in ranges) / split.scale
+    high = max(high for _, high in ranges) / split.scale
     if not bounds[0] <= low <= high <= bounds[1]:
         raise ValueError(
             f"inputs of {split.dataset}/{split.name} span [{low:.4g}, {high:.4g}] after division "

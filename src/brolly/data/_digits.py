@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import torch
 
-from ._dataset import Dataset
+from ._dataset import Part, Source
 
 
-def load_digits(validation: float = 0.15) -> Dataset:
-    """Loads the digits; a fixed permutation sets 397 of them aside as the test split."""
+def load_digits() -> Source:
+    """Reads the digits; a fixed permutation sets 397 of them aside as the test split."""
     from sklearn.datasets import load_digits as load
 
     pixels, classes = load(return_X_y=True)
-    images = torch.from_numpy(pixels.reshape(-1, 8, 8)).to(torch.uint8)[
-        :, None
-    ]  # (1797, 1, 8, 8), 0 to 16
+    images = torch.from_numpy(pixels.reshape(-1, 1, 8, 8)).to(torch.uint8)  # 0 to 16
     labels = torch.from_numpy(classes).long()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     train, test = order[397:], order[:397]
-    return Dataset.from_tensors(
+    return Source(
         "digits",
-        (images[train], labels[train]),
-        (images[test], labels[test]),
-        validation=validation,
+        {"train": Part(images[train], labels[train]), "test": Part(images[test], labels[test])},
         classes=tuple("0123456789"),
         scale=16.0,
         licence="CC BY 4.0",

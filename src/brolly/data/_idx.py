@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._dataset import Dataset
+from ._dataset import Part, Source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,18 +84,17 @@ FASHION_MNIST = IdxSet(
 )  # fmt: skip
 
 
-def load_idx_set(
-    source: IdxSet, data_dir: str | Path | None = None, validation: float = 0.1
-) -> Dataset:
+def load_idx_set(source: IdxSet, data_dir: str | Path | None = None) -> Source:
     """Finds, verifies and reads the four files of a set."""
     contents = [_read_verified(_find(source, file, data_dir), file.md5) for file in source.files]
     train_x, train_y, test_x, test_y = (parse_idx(content) for content in contents)
-    return Dataset.from_tensors(
+    return Source(
         source.name,
-        (train_x[:, None], train_y.long()),
-        (test_x[:, None], test_y.long()),
-        validation=validation,
-        classes=source.classes,
+        {
+            "train": Part(train_x[:, None], train_y.long()),
+            "test": Part(test_x[:, None], test_y.long()),
+        },
+        source.classes,
         licence=source.licence,
         citation=source.citation,
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+from torch import Tensor
 
-from ._dataset import Split
+from ._split import Split
+from ._stored import Joined
 
 
 def join(first: Split, *others: Split) -> Split:
@@ -33,14 +35,15 @@ def join(first: Split, *others: Split) -> Split:
                     f"{name} of {first.dataset}/{first.name} is {mine}, of "
                     f"{other.dataset}/{other.name} {theirs}; expected the same to join them"
                 )
-        if first.inputs.dtype != other.inputs.dtype:
+        if first.dtype != other.dtype:
             raise ValueError(
-                f"inputs of {first.dataset}/{first.name} are {first.inputs.dtype}, of "
-                f"{other.dataset}/{other.name} {other.inputs.dtype}; convert one of them"
+                f"inputs of {first.dataset}/{first.name} are {first.dtype}, of "
+                f"{other.dataset}/{other.name} {other.dtype}; convert one of them"
             )
-    splits = (first, *others)
+    inputs = tuple(split.inputs for split in (first, *others))
+    tensors = [part for part in inputs if isinstance(part, Tensor)]
     return dataclasses.replace(
         first,
-        inputs=torch.cat([split.inputs for split in splits]),
-        labels=torch.cat([split.labels for split in splits]),
+        inputs=torch.cat(tensors) if len(tensors) == len(inputs) else Joined(inputs),
+        labels=torch.cat([split.labels for split in (first, *others)]),
     )

@@ -1,40 +1,72 @@
-"""Data sets by name."""
+"""Data sets by name or path."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .._names import suggest
-from ._dataset import Dataset
+from ._dataset import Dataset, Source
 from ._digits import load_digits
 from ._idx import FASHION_MNIST, MNIST, load_idx_set, locate
+from ._reading import Colour, Reading
+from ._split import Split
+from ._stored import Stored
 
-_LOADERS: dict[str, Callable[[str | Path | None, float], Dataset]] = {
-    "digits": lambda data_dir, validation: load_digits(validation),
-    "mnist": lambda data_dir, validation: load_idx_set(MNIST, data_dir, validation),
-    "fashion-mnist": lambda data_dir, validation: load_idx_set(FASHION_MNIST, data_dir, validation),
+#: How each known set is read.
+_NAMED: dict[str, Callable[[Reading], Source]] = {
+    "digits": lambda reading: load_digits(),
+    "mnist": lambda reading: load_idx_set(MNIST, reading.data_dir),
+    "fashion-mnist": lambda reading: load_idx_set(FASHION_MNIST, reading.data_dir),
 }
 
-DATASETS = tuple(_LOADERS)
+#: How files are read, by the end of their name; the empty one is a folder.
+_READERS: dict[str, Callable[[Path, Reading], Source]] = {}
+
+DATASETS = tuple(_NAMED)
 
 
-def load_data(name: str, *, data_dir: str | Path | None = None, validation: float = 0.1) -> Dataset:
-    """Loads a data set, whole, as 8-bit images.
+def load_data(
+    name: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    validation: float = 0.1,
+    test: float = 0.2,
+    size: int | tuple[int, int] | None = None,
+    colour: Colour | None = None,
+    skip_broken: bool = False,
+    label: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    bounds: tuple[float, float] | None = None,
+    in_memory: bool | None = None,
+) -> Dataset:
+    """Loads a data set by its name, or from a file or folder of your own.
 
-    `digits` comes with scikit-learn. `mnist` and `fashion-mnist` are searched as
-    `FashionMNIST/raw/train-images-idx3-ubyte.gz` and so on in `data_dir`, in `$BROLLY_DATA` and
-    in the user's cache, and are downloaded into the last where they are in none. The md5 of the
-    decompressed content must be the official one.
+    `docs/data.md` lists the names and the kinds of files. A known set is searched in `data_dir`,
+    in `$BROLLY_DATA` and in the user's cache, is downloaded into the last where it is in none, and
+    must have the content that is known of it.
 
     Args:
-        name: `digits`, `mnist` or `fashion-mnist`.
-        data_dir: First folder to search.
-        validation: Part of the training data to set aside for validation.
+        name: A known name, or the path of a file or folder. A relative path starts at the working
+            folder, then at `data_dir`, then at `$BROLLY_DATA`.
+        data_dir: First folder to search for a known data set.
+        validation: Part of the training data for validation, where the files set none aside.
+        test: Part of all data for the test split, where the files set none aside.
+        size: Side, or height and width, that images are brought to; None: they must agree.
+        colour: `grey` or `rgb`: what images are converted to; None: they must agree.
+        skip_broken: Whether unreadable images are left out, with a warning; else they are errors.
+        label: Column that holds the class, in tables and text files with columns.
+        mapping: Our array names (`train/images`, `train/labels`, ...) to those in a foreign HDF5,
+            `.npz` or `.mat` file.
+        bounds: Lowest and highest value of features; None: what they span.
+        in_memory: Whether inputs are read into memory at once; None: where they take at most a
+            quarter of the memory that is free.
 
     Raises:
-        ValueError: The name is unknown; a file is damaged or holds other data; or it is nowhere
-            and cannot be downloaded.
+        ValueError: The name is unknown; a file is damaged or holds other data; an option does not
+            fit the kind of file; or a known set is nowhere and cannot be downloaded.
 
     Example:
         >>> import brolly
@@ -42,9 +74,43 @@ def load_data(name: str, *, data_dir: str | Path | None = None, validation: floa
         >>> data.shape, len(data.train), len(data.validation), len(data.test)
         ((1, 8, 8), 1260, 140, 397)
     """
-    if name not in _LOADERS:
-        raise ValueError(f"data set {name!r} is unknown. {suggest(name, _LOADERS)}")
-    return _LOADERS[name](data_dir, validation)
+    reading = Reading(
+        data_dir=None if data_dir is None else Path(data_dir),
+        size=(size, size) if isinstance(size, int) else size,
+        colour=colour, skip_broken=skip_broken, label=label, mapping=mapping, bounds=bounds,
+    )  # fmt: skip
+    data = read_source(name, reading).dataset(validation=validation, test=test)
+    splits = {part: getattr(data, part) for part in ("train", "validation", "test")}
+    if in_memory is None:
+        in_memory = sum(_unread(split) for split in splits.values()) <= _free_memory() / 4
+    if not in_memory:
+        return data
+    return dataclasses.replace(data, **{part: split.in_memory() for part, split in splits.items()})
+
+
+def read_source(name: str | Path, reading: Reading) -> Source:
+    """The data of that name or path, as its makers cut it.
+
+    Raises:
+        ValueError: As `load_data`.
+    """
+    if str(name) in _NAMED:
+        return _NAMED[str(name)](reading)
+    path = find_path(name, reading.data_dir)
+    if path is None:
+        raise ValueError(
+            f"data set {str(name)!r} is unknown. {suggest(str(name), _NAMED)} No file or "
+            "folder has that name either"
+        )
+    return _reader_of(path)(path, reading)
+
+
+def find_path(name: str | Path, data_dir: str | Path | None = None) -> Path | None:
+    """The file or folder of that name in the working folder, `data_dir` or `$BROLLY_DATA`."""
+    for folder in (".", data_dir, os.environ.get("BROLLY_DATA")):
+        if folder and (path := Path(folder) / name).exists():
+            return path
+    return None
 
 
 def is_here(name: str, data_dir: str | Path | None = None) -> bool:
@@ -52,7 +118,7 @@ def is_here(name: str, data_dir: str | Path | None = None) -> bool:
     sources = {source.name: source for source in (MNIST, FASHION_MNIST)}
     if name in sources:
         return locate(sources[name], data_dir) is not None
-    return name in _LOADERS
+    return name in _NAMED or find_path(name, data_dir) is not None
 
 
 def find_data(data_dir: str | Path | None = None) -> dict[str, str]:
@@ -62,3 +128,25 @@ def find_data(data_dir: str | Path | None = None) -> dict[str, str]:
         "digits": "comes with scikit-learn",
         **{name: str(place or "not found; downloaded when used") for name, place in found.items()},
     }
+
+
+def _reader_of(path: Path) -> Callable[[Path, Reading], Source]:
+    if path.is_dir() and "" in _READERS:
+        return _READERS[""]
+    # The longest that fits: `.tar.gz` before `.gz`.
+    for suffix in sorted(_READERS, key=len, reverse=True):
+        if suffix and path.name.lower().endswith(suffix):
+            return _READERS[suffix]
+    kinds = ", ".join(suffix for suffix in _READERS if suffix)
+    raise ValueError(f"{path} is of no kind that can be read; expected a folder or one of {kinds}")
+
+
+def _unread(split: Split) -> int:
+    return split.inputs.nbytes() if isinstance(split.inputs, Stored) else 0
+
+
+def _free_memory() -> float:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):  # not known on this system
+        return 8 * 2**30

@@ -69,7 +69,7 @@ def robustness_curve(
 def _broken(
     model: nn.Module, split: Split, threat: Threat, rows: Tensor, seed: int, device: str
 ) -> Tensor:
-    x = split.scaled(split.inputs[rows]).to(device)
+    x = split.scaled(split.read(rows)).to(device)
     y = split.labels[rows].to(device)
     broken = torch.zeros(len(rows), dtype=torch.bool)
     for attack in (APGD(threat, steps=_STEPS), APGD(threat, loss="dlr", steps=_STEPS)):

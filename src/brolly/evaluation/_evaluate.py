@@ -148,7 +148,7 @@ def evaluate(
             return state
     else:
         state = with_evidence(state, files)
-    first = part.scaled(part.inputs[:8]).to(device)
+    first = part.scaled(part.first(8).read()).to(device)
     work = Work(
         model, guarded, Guarded(twin_of(model, first)), part, threat, plan, certificate, seed,
         batch_size, precision, device, samples,
@@ -192,7 +192,7 @@ def _load(path: str | Path | None) -> Evaluation | None:
 
 def _samples(model: nn.Module, split: Split, batch_size: int, device: str, seed: int) -> int:
     """How many passes the answer of a model is the mean of."""
-    x = split.scaled(split.inputs[:batch_size]).to(device)
+    x = split.scaled(split.first(batch_size).read()).to(device)
     return _SAMPLES if Judge(model, seed=seed).is_random(x) else 1
 
 
@@ -306,7 +306,7 @@ def _evidence(state: Evaluation, findings: Findings, split: Split) -> Evidence:
     assert clean is not None  # every example was looked at
     return Evidence(
         evaluation=state,
-        input_sha256=input_sha256(split.inputs.cpu().numpy()),
+        input_sha256=input_sha256(split),
         clean_logits=clean.logits,
         adversarial_index=found.index,
         adversarial=found.inputs.reshape(-1, *split.shape),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._files import replacing
+from ..data import Split
 from ._evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -143,10 +144,14 @@ def file_sha256(path: str | Path) -> str:
         return str(file.attrs["sha256"])
 
 
-def input_sha256(inputs: np.ndarray) -> np.ndarray:
+def input_sha256(split: Split) -> np.ndarray:
     """SHA-256 of each stored input, `(n, 32)`."""
-    digests = [hashlib.sha256(np.ascontiguousarray(row).tobytes()).digest() for row in inputs]
-    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(inputs), 32)
+    digests = [
+        hashlib.sha256(np.ascontiguousarray(row).tobytes()).digest()
+        for part in split.parts()
+        for row in part.cpu().numpy()
+    ]
+    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(split), 32)
 
 
 @contextlib.contextmanager

@@ -65,7 +65,7 @@ class Look:
 
     def _batches(self, split: Split) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for rows in torch.arange(len(split)).split(self.batch_size):
-            x, y = split.scaled(split.inputs[rows]), split.labels[rows]
+            x, y = split.scaled(split.read(rows)), split.labels[rows]
             yield x.to(self.device), y.to(self.device), rows.to(self.device)
 
 

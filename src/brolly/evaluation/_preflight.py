@@ -51,7 +51,7 @@ def preflight(
     """
     part = split.first(examples)
     home = next(model.parameters(), torch.zeros(()))
-    x, y = part.scaled(part.inputs).to(home.device), part.labels.to(home.device)
+    x, y = part.scaled(part.read()).to(home.device), part.labels.to(home.device)
     findings = [_input_range(x, bounds), _modes(model), _normalisation(model)]
     try:
         logits = Judge(model).logits(x)

@@ -149,7 +149,7 @@ def study(
     device = pick_device(device)
     model, guarded = model.to(device), Guarded(model)
     part = split.first(examples)
-    x, y = part.scaled(part.inputs).to(device), part.labels.to(device)
+    x, y = part.scaled(part.read()).to(device), part.labels.to(device)
     is_random = Judge(guarded, seed=seed).is_random(x[:batch_size])
     judge = Judge(guarded, _SAMPLES if is_random else 1, seed)
     prediction = torch.cat([judge.predict(rows) for rows in x.split(batch_size)])

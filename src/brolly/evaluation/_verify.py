@@ -109,7 +109,7 @@ def verify(
         _each(
             "clean inputs are those of the data set",
             rows,
-            (input_sha256(split.inputs[rows].cpu().numpy()) != evidence.input_sha256).any(1),
+            (input_sha256(split.select(torch.from_numpy(rows))) != evidence.input_sha256).any(1),
         ),
         _each("labels are those of the data set", rows, split.labels[rows].numpy() != said.label),
         _each("clean logits are what the model gives", rows, ~_agree(clean, evidence.clean_logits)),
@@ -143,7 +143,7 @@ def _adversarial_claims(
     parts: list[tuple[Tensor, ...]] = []
     for at in torch.arange(len(rows)).split(batch_size):
         x_adv = torch.from_numpy(evidence.adversarial[at.numpy()]).to(device)
-        x = split.scaled(split.inputs[torch.from_numpy(rows[at.numpy()])]).to(device)
+        x = split.scaled(split.read(torch.from_numpy(rows[at.numpy()]))).to(device)
         inside = (x_adv >= low) & (x_adv <= high)
         part = (
             inside.flatten(1).all(1),
@@ -202,7 +202,7 @@ def _proofs(
     text = f"proofs by {said.certificate} can be repeated"
     proved = []
     for part in torch.from_numpy(rows).split(batch_size):
-        x, y = split.scaled(split.inputs[part]).to(device), split.labels[part].to(device)
+        x, y = split.scaled(split.read(part)).to(device), split.labels[part].to(device)
         try:
             proved.append(certificate.proves(model, x, y, said.threat).cpu())
         except Unsupported as error:
@@ -214,7 +214,7 @@ def _clean_logits(
     judge: Judge, split: Split, rows: np.ndarray, batch_size: int, device: str
 ) -> np.ndarray:
     parts = [
-        judge.logits(split.scaled(split.inputs[part]).to(device)).float().cpu()
+        judge.logits(split.scaled(split.read(part)).to(device)).float().cpu()
         for part in torch.from_numpy(rows).split(batch_size)
     ]
     return torch.cat(parts).numpy()

@@ -51,7 +51,7 @@ class Work:
         return Judge(self.guarded, self.samples, self.seed)
 
     def inputs(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.split.scaled(self.split.inputs[rows]).to(self.device)
+        x = self.split.scaled(self.split.read(rows)).to(self.device)
         return x, self.split.labels[rows].to(self.device)
 
     def look_at_clean(self, state: Evaluation, findings: Findings) -> Evaluation:

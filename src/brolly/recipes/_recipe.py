@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import operator
@@ -24,7 +25,8 @@ from torch import nn
 from .. import objectives, penalties, weights
 from .._files import sha256
 from .._names import suggest
-from ..data import DATASETS
+from ..data import DATASETS, Colour, Dataset, load_data
+from ..data import find_path as find_data_path
 from ..models import DualBatchNorm
 from ..threats import Threat, parse_threat
 from ..training import check_combination
@@ -60,23 +62,41 @@ class Data(_Entry):
     """Which data set, how it is split, how it is augmented.
 
     Attributes:
-        name: A data set that `load_data` knows.
-        validation: Part of the training data to set aside.
+        name: A data set that `load_data` knows, or the path of a file or folder.
+        validation, test, size, colour, skip_broken, label, mapping, bounds, in_memory: As in
+            `load_data`.
         examples: Training examples to use, from the first; None: all.
         augment: Applied in turn to each training batch.
     """
 
     name: str
     validation: Number = Field(default=0.1, ge=0, lt=1)
+    test: Number = Field(default=0.2, ge=0, lt=1)
+    size: int | tuple[int, int] | None = None
+    colour: Colour | None = None
+    skip_broken: bool = False
+    label: str | None = None
+    mapping: dict[str, str] | None = None
+    bounds: tuple[Number, Number] | None = None
+    in_memory: bool | None = None
     examples: int | None = Field(default=None, ge=1)
     augment: tuple[Augmentation, ...] = ()
 
     @field_validator("name")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        if name not in DATASETS:
+        is_path = "/" in name or "." in name or find_data_path(name) is not None
+        if name not in DATASETS and not is_path:
             raise ValueError(f"data set {name!r} is unknown. {suggest(name, DATASETS)}")
         return name
+
+    def load(self, data_dir: str | Path | None = None) -> Dataset:
+        """Loads it, with as many training examples as the recipe wants."""
+        options = self.model_dump(exclude={"examples", "augment"})
+        data = load_data(**options, data_dir=data_dir)
+        if self.examples is None:
+            return data
+        return dataclasses.replace(data, train=data.train.first(self.examples))
 
 
 class Validation(_Entry):

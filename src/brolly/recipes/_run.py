@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from .._environment import __version__, describe_environment
-from ..data import Dataset, load_data
+from ..data import Dataset
 from ..training import EpochRecord, History, RunFolder, fit
 from ..training import Validation as FitValidation
 from ._recipe import Recipe
@@ -23,9 +23,7 @@ def build_data(recipe: Recipe, data_dir: str | Path | None = None) -> Dataset:
     Raises:
         ValueError: The data is not to be had, or is less than one batch.
     """
-    data = load_data(recipe.data.name, data_dir=data_dir, validation=recipe.data.validation)
-    if recipe.data.examples is not None:
-        data = dataclasses.replace(data, train=data.train.first(recipe.data.examples))
+    data = recipe.data.load(data_dir)
     if recipe.batch_size > len(data.train):
         raise ValueError(
             f"batch_size is {recipe.batch_size}, but {data.name} has {len(data.train)} training "
@@ -44,7 +42,7 @@ def build_model(recipe: Recipe, data: Dataset) -> nn.Module:
         torch.manual_seed(recipe.seed)
         try:
             model = recipe.model.build(
-                features=data.train.inputs[0].numel(),
+                features=math.prod(data.shape),
                 in_channels=data.shape[0],
                 shape=data.shape,
                 classes=len(data.classes),

@@ -121,7 +121,7 @@ def _with_clean(evidence: Evidence, split: Split) -> BrokenExamples:
     rows = torch.from_numpy(evidence.adversarial_index)
     return BrokenExamples(
         index=evidence.adversarial_index,
-        clean=split.scaled(split.inputs[rows]).cpu().numpy(),
+        clean=split.scaled(split.read(rows)).cpu().numpy(),
         adversarial=evidence.adversarial,
         logits=evidence.adversarial_logits,
     )

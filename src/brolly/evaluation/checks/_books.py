@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from ..._draws import Draws
 from ...attacks._engine import private_randomness, untouched
+from ...data import Split
 from .._check import Check
 from .._evaluation import HELD
 from .._judge import NO_PREDICTION, model_sha256
@@ -176,17 +178,15 @@ def _range(x: Tensor) -> tuple[float, float]:
 
 def _shared(subject: Subject) -> Tensor:
     """Positions of examples that are training examples."""
-    if subject.train is None or subject.train.inputs.dtype != subject.split.inputs.dtype:
+    if subject.train is None or subject.train.dtype != subject.split.dtype:
         return torch.zeros(0, dtype=torch.long)
-    known = {hash(row.tobytes()) for row in subject.train.inputs.cpu().numpy()}
-    return torch.tensor(
-        [
-            k
-            for k, row in enumerate(subject.split.inputs.cpu().numpy())
-            if hash(row.tobytes()) in known
-        ],
-        dtype=torch.long,
-    )
+    known = set(_hashes(subject.train))
+    shared = [k for k, value in enumerate(_hashes(subject.split)) if value in known]
+    return torch.tensor(shared, dtype=torch.long)
+
+
+def _hashes(split: Split) -> Iterator[int]:
+    return (hash(row.tobytes()) for part in split.parts() for row in part.cpu().numpy())
 
 
 def nan_logits(subject: Subject) -> Check:

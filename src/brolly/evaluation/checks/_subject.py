@@ -83,7 +83,7 @@ class Subject:
 
     def inputs(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Clean inputs and labels at some positions."""
-        x = self.split.scaled(self.split.inputs[rows]).to(self.device)
+        x = self.split.scaled(self.split.read(rows)).to(self.device)
         return x, self.split.labels[rows].to(self.device)
 
     def closeness(self, x: Tensor, y: Tensor) -> Tensor:
