@@ -11,6 +11,8 @@ from .._names import suggest
 from ._dataset import Dataset, Source
 from ._digits import load_digits
 from ._idx import FASHION_MNIST, MNIST, load_idx_set, locate
+from ._mat import read_mat
+from ._npz import read_npz
 from ._reading import Colour, Reading
 from ._split import Split
 from ._stored import Stored
@@ -23,7 +25,10 @@ _NAMED: dict[str, Callable[[Reading], Source]] = {
 }
 
 #: How files are read, by the end of their name; the empty one is a folder.
-_READERS: dict[str, Callable[[Path, Reading], Source]] = {}
+_READERS: dict[str, Callable[[Path, Reading], Source]] = {
+    ".npz": read_npz,
+    ".mat": read_mat,
+}
 
 DATASETS = tuple(_NAMED)
 
