@@ -40,7 +40,6 @@ def test_a_shipped_recipe_builds_a_network_that_its_objective_can_train(name: st
         x = augment(x, torch.Generator())
     assert model(x).shape == (2, 10)
     assert recipe.name == name
-    assert recipe.threat == str(recipe.build_threat())
     assert recipe.build_objective().threat in (None, recipe.build_threat())
 
 
