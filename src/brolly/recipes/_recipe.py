@@ -173,11 +173,20 @@ class Recipe(_Entry):
 
     @model_validator(mode="after")
     def _go_together(self) -> Recipe:
-        check_combination(
-            self.build_objective(), self.build_penalty(), self.build_weight_search(),
-            [entry.build() for entry in self.data.augment], self.accumulate, self.clip,
-            None if self.average is None else self.average.build(), self.epochs, self._stand_in(),
-        )  # fmt: skip
+        searches, reasons = self._searches(), []
+        if len(searches) > 1:
+            names = " and ".join(name for name, _ in searches)
+            reasons.append(f"weights has {names}, which search for worse weights; use one")
+        try:
+            check_combination(
+                self.build_objective(), self.build_penalty(), self.build_weight_search(),
+                [entry.build() for entry in self.data.augment], self.accumulate, self.clip,
+                self.average and self.average.build(), self.epochs, self._stand_in(),
+            )  # fmt: skip
+        except ValueError as error:
+            reasons.append(str(error))
+        if reasons:
+            raise ValueError("; ".join(reasons))
         return self
 
     def _stand_in(self) -> nn.Module:
@@ -239,17 +248,13 @@ class Recipe(_Entry):
         return functools.reduce(operator.add, terms) if terms else None
 
     def build_weight_search(self) -> weights.WeightSearch | None:
-        """The search for worse weights, if there is one.
-
-        Raises:
-            ValueError: There are several.
-        """
-        built = [(entry.name, entry.build()) for entry in self.weights]
-        searches = [(name, part) for name, part in built if isinstance(part, weights.WeightSearch)]
-        if len(searches) > 1:
-            names = " and ".join(name for name, _ in searches)
-            raise ValueError(f"weights has {names}, which search for worse weights; use one")
+        """The search for worse weights, if there is one."""
+        searches = self._searches()
         return searches[0][1] if searches else None
+
+    def _searches(self) -> list[tuple[str, weights.WeightSearch]]:
+        built = ((entry.name, entry.build()) for entry in self.weights)
+        return [(name, part) for name, part in built if isinstance(part, weights.WeightSearch)]
 
     def build_reparametrizations(self) -> list[weights.Reparametrization]:
         """What is attached to the model, in this order: noise, weight normalisation."""
