@@ -77,7 +77,9 @@ class Split:
 
     def scaled(self, inputs: Tensor) -> Tensor:
         """Stored inputs as the model wants them: floating point, in the declared bounds."""
-        return inputs.float() / self.scale if self.scale != 1 else inputs.float()
+        if self.scale == 1:
+            return inputs.float()
+        return inputs.to(torch.float32, copy=True).div_(self.scale)
 
     def select(self, rows: Tensor) -> Split:
         """The examples at some positions (int64), in that order."""

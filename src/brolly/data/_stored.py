@@ -85,9 +85,11 @@ class Joined(Stored):
 
 def take(inputs: Tensor | Stored, rows: Tensor) -> Tensor:
     """The inputs at `rows`."""
-    return inputs.read(rows) if isinstance(inputs, Stored) else inputs[rows.to(inputs.device)]
+    if isinstance(inputs, Stored):
+        return inputs.read(rows)
+    return inputs.index_select(0, rows.to(inputs.device))  # several times as fast as inputs[rows]
 
 
 def view(inputs: Tensor | Stored, rows: Tensor) -> Tensor | Stored:
     """The inputs at `rows`; what is stored is not read."""
-    return Rows(inputs, rows) if isinstance(inputs, Stored) else inputs[rows]
+    return Rows(inputs, rows) if isinstance(inputs, Stored) else take(inputs, rows)

@@ -1,0 +1,49 @@
+"""Reading ahead of who reads."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Part = TypeVar("Part")
+Content = TypeVar("Content")
+
+
+def prefetch(
+    read: Callable[[Part], Content], parts: Iterable[Part], threads: int
+) -> Generator[Content, None, None]:
+    """`read(part)` of each part, in order, with `threads + 2` of them read or being read ahead.
+
+    What a thread raises is raised here, in its place. The threads end with the iterator, also
+    where it is closed or dropped before its end.
+
+    Args:
+        read: May be called from several threads at once.
+        parts: What to read.
+        threads: 0: nothing is read ahead.
+    """
+    if threads == 0:
+        yield from map(read, parts)
+        return
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="brolly-read")
+    ahead: deque[Future[Content]] = deque()
+    try:
+        for part in parts:
+            ahead.append(pool.submit(read, part))
+            if len(ahead) > threads + 2:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def usable_cpus() -> int:
+    """Processors that this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not known on this system
+        return os.cpu_count() or 1
