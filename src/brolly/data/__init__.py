@@ -21,6 +21,7 @@ from ._reading import Colour as Colour
 from ._reading import Reading as Reading
 from ._split import Split as Split
 from ._stored import Stored as Stored
+from ._text import sentences as sentences
 from .corruptions import CORRUPTIONS as CORRUPTIONS
 from .corruptions import SEVERITIES as SEVERITIES
 from .corruptions import Corruption as Corruption

@@ -21,6 +21,11 @@ _INPUTS = ("images", "image", "x", "data", "inputs", "features")
 _LABELS = ("labels", "label", "y", "target", "targets")
 
 
+def split_called(word: str) -> str | None:
+    """Which of `train`, `validation` and `test` a word means; None: none of them."""
+    return next((split for split, words in _SPLITS.items() if word.lower() in words), None)
+
+
 def find_roles(
     names: Collection[str], mapping: Mapping[str, str] | None, where: str
 ) -> dict[str, tuple[str, str]]:

@@ -16,6 +16,7 @@ from ._npz import read_npz
 from ._reading import Colour, Reading
 from ._split import Split
 from ._stored import Stored
+from ._text import is_text_folder, read_text, read_text_folder
 
 #: How each known set is read.
 _NAMED: dict[str, Callable[[Reading], Source]] = {
@@ -28,6 +29,7 @@ _NAMED: dict[str, Callable[[Reading], Source]] = {
 _READERS: dict[str, Callable[[Path, Reading], Source]] = {
     ".npz": read_npz,
     ".mat": read_mat,
+    ".txt": read_text,
 }
 
 DATASETS = tuple(_NAMED)
@@ -136,6 +138,8 @@ def find_data(data_dir: str | Path | None = None) -> dict[str, str]:
 
 
 def _reader_of(path: Path) -> Callable[[Path, Reading], Source]:
+    if path.is_dir() and is_text_folder(path):
+        return read_text_folder
     if path.is_dir() and "" in _READERS:
         return _READERS[""]
     # The longest that fits: `.tar.gz` before `.gz`.
