@@ -53,11 +53,15 @@ from .attacks import rand as rand
 from .attacks import standard as standard
 from .certify import Certificate as Certificate
 from .certify import IntervalBounds as IntervalBounds
+from .data import AugMix as AugMix
 from .data import Batch as Batch
 from .data import Batches as Batches
+from .data import ColourJitter as ColourJitter
 from .data import Cutout as Cutout
 from .data import Dataset as Dataset
 from .data import Flip as Flip
+from .data import RandAugment as RandAugment
+from .data import Rotation as Rotation
 from .data import Shift as Shift
 from .data import load_data as load_data
 from .evaluation import Evaluation as Evaluation

@@ -1,8 +1,5 @@
 """Data sets, batches and augmentation."""
 
-from ._augment import Cutout as Cutout
-from ._augment import Flip as Flip
-from ._augment import Shift as Shift
 from ._batches import Augmentation as Augmentation
 from ._batches import Batch as Batch
 from ._batches import Batches as Batches
@@ -10,6 +7,9 @@ from ._dataset import Dataset as Dataset
 from ._dataset import Part as Part
 from ._dataset import Source as Source
 from ._dataset import Statistics as Statistics
+from ._hdf5 import packed_hashes as packed_hashes
+from ._hdf5 import verify_hdf5 as verify_hdf5
+from ._hdf5_inputs import Damaged as Damaged
 from ._join import join as join
 from ._load import DATASETS as DATASETS
 from ._load import find_data as find_data
@@ -17,12 +17,37 @@ from ._load import find_path as find_path
 from ._load import is_here as is_here
 from ._load import load_data as load_data
 from ._load import read_source as read_source
+from ._loader import LoaderBatches as LoaderBatches
+from ._loader import as_split as as_split
+from ._loader import gather as gather
+from ._pack import Packing as Packing
+from ._pack import pack as pack
 from ._reading import Colour as Colour
 from ._reading import Reading as Reading
 from ._split import Split as Split
 from ._stored import Stored as Stored
 from ._text import sentences as sentences
+from .augmentation import Affine as Affine
+from .augmentation import Augmented as Augmented
+from .augmentation import AugMix as AugMix
+from .augmentation import ColourJitter as ColourJitter
+from .augmentation import Crop as Crop
+from .augmentation import Cutout as Cutout
+from .augmentation import Erasing as Erasing
+from .augmentation import Flip as Flip
+from .augmentation import Geometric as Geometric
+from .augmentation import ImageAugmentation as ImageAugmentation
+from .augmentation import Move as Move
+from .augmentation import Photometric as Photometric
+from .augmentation import RandAugment as RandAugment
+from .augmentation import Rotation as Rotation
+from .augmentation import Shift as Shift
+from .augmentation import augment as augment
 from .corruptions import CORRUPTIONS as CORRUPTIONS
+from .corruptions import MNIST_C as MNIST_C
 from .corruptions import SEVERITIES as SEVERITIES
+from .corruptions import SUITES as SUITES
 from .corruptions import Corruption as Corruption
+from .corruptions import Suite as Suite
 from .corruptions import corrupt as corrupt
+from .corruptions import find_suite as find_suite

@@ -8,7 +8,18 @@ from torch import nn
 
 from .. import models, objectives, penalties, training, weights
 from ..attacks import PGD
-from ..data import Cutout, Flip, Shift
+from ..data import (
+    Affine,
+    AugMix,
+    ColourJitter,
+    Crop,
+    Cutout,
+    Erasing,
+    Flip,
+    RandAugment,
+    Rotation,
+    Shift,
+)
 from ._component import Component, components
 from ._trained import Trained
 
@@ -124,7 +135,20 @@ else:
         nested={training.Schedule: components(schedules)},
     )
     Average = components({"ema": training.EMA, "swa": training.SWA})
-    Augmentation = components({"shift": Shift, "flip": Flip, "cutout": Cutout})
+    Augmentation = components(
+        {
+            "shift": Shift,
+            "flip": Flip,
+            "crop": Crop,
+            "rotation": Rotation,
+            "affine": Affine,
+            "colour-jitter": ColourJitter,
+            "cutout": Cutout,
+            "erasing": Erasing,
+            "rand-augment": RandAugment,
+            "augmix": AugMix,
+        }
+    )
 
 #: All of them.
 KINDS = (Model, Objective, Penalty, Weights, Optimizer, Schedule, Average, Augmentation)
