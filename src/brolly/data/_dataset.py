@@ -179,7 +179,7 @@ class Source:
             for name in ("train", "validation", "test")
         }
         for split in splits.values():
-            _check_bounds(split, self.bounds)
+            check_bounds(split, self.bounds)
         return Dataset(
             self.name, **splits, bounds=self.bounds, licence=self.licence, citation=self.citation
         )
@@ -199,7 +199,8 @@ def _set_aside(whole: Part, part: float, name: str, seed: int) -> tuple[Part, Pa
     return Part(view(inputs, kept), labels[kept]), Part(view(inputs, aside), labels[aside])
 
 
-def _check_bounds(split: Split, bounds: tuple[float, float]) -> None:
+def check_bounds(split: Split, bounds: tuple[float, float]) -> None:
+    """Raises a ValueError where inputs, after scaling, lie outside the bounds."""
     if split.dtype == torch.uint8 and bounds[0] <= 0 and bounds[1] >= 255 / split.scale:
         return  # any 8-bit value is inside, so nothing need be read
     ranges = [(float(part.min()), float(part.max())) for part in split.parts() if part.numel()]
