@@ -113,7 +113,7 @@ def _listed(names: Collection[str]) -> str:
 
 
 def encode_labels(
-    labels: Mapping[str, np.ndarray], where: str
+    labels: Mapping[str, np.ndarray], where: str, classes: tuple[str, ...] | None = None
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Labels of some splits as positions in the sorted class names they have in common.
 
@@ -121,6 +121,7 @@ def encode_labels(
         labels: Of each split: integers, whole numbers in floating point, or strings, of shape
             `(n,)`, `(n, 1)` or `(1, n)`; or one-hot rows `(n, classes)`.
         where: What errors call the file.
+        classes: Class names, where labels are positions in them already.
 
     Returns:
         Labels of each split, int64 `(n,)`, and class names.
@@ -133,14 +134,15 @@ def encode_labels(
         ({'train': tensor([1, 0, 1])}, ('cat', 'dog'))
     """
     flat = {split: _flat(given, f"{where}: {split}/labels") for split, given in labels.items()}
+    if classes is not None:
+        return {split: torch.from_numpy(values) for split, values in flat.items()}, classes
     widths = {given.shape[1] for given in labels.values() if _is_one_hot(given)}
     # One-hot rows say how many classes there are, even if one has no examples.
-    named = np.arange(max(widths)) if widths else np.concatenate(list(flat.values()))
-    classes = np.unique(named)
+    found = np.unique(np.arange(max(widths)) if widths else np.concatenate(list(flat.values())))
     places = {
-        split: torch.from_numpy(np.searchsorted(classes, values)) for split, values in flat.items()
+        split: torch.from_numpy(np.searchsorted(found, values)) for split, values in flat.items()
     }
-    return places, tuple(str(name) for name in classes)
+    return places, tuple(str(name) for name in found)
 
 
 def _flat(given: np.ndarray, where: str) -> np.ndarray:
@@ -205,6 +207,7 @@ def source_of_arrays(
     arrays: Mapping[str, tuple[np.ndarray, np.ndarray]],
     reading: Reading,
     where: str,
+    classes: tuple[str, ...] | None = None,
 ) -> Source:
     """Makes a source of inputs and labels in memory.
 
@@ -218,6 +221,7 @@ def source_of_arrays(
         arrays: Inputs and labels of `train`, and where there are such, `validation` and `test`.
         reading: Of it, `bounds`.
         where: What errors call the file.
+        classes: Class names, where labels are positions in them already.
 
     Raises:
         ValueError: Inputs and labels differ in number, splits in shape or type, values are not
@@ -229,7 +233,8 @@ def source_of_arrays(
         >>> source.parts["train"].inputs.shape, source.scale
         (torch.Size([6, 3, 28, 28]), 255.0)
     """
-    labels, classes = encode_labels({split: pair[1] for split, pair in arrays.items()}, where)
+    given = {split: pair[1] for split, pair in arrays.items()}
+    labels, classes = encode_labels(given, where, classes)
     inputs = {
         split: _as_inputs(pair[0], f"{where}: {split}/images") for split, pair in arrays.items()
     }

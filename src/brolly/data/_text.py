@@ -90,7 +90,10 @@ def is_text_folder(path: Path) -> bool:
 
 
 def source_of_sentences(
-    name: str, texts: Mapping[str, tuple[Sequence[str], np.ndarray]], where: str
+    name: str,
+    texts: Mapping[str, tuple[Sequence[str], np.ndarray]],
+    where: str,
+    classes: tuple[str, ...] | None = None,
 ) -> Source:
     """Makes a source of sentences, as uint8 `(n, length)` padded with 0 to the longest of all.
 
@@ -98,11 +101,13 @@ def source_of_sentences(
         name: Of the data set.
         texts: Sentences and labels of `train`, and where there are such, `validation` and `test`.
         where: What errors call it.
+        classes: Class names, where labels are positions in them already.
 
     Raises:
         ValueError: There are none, or one holds the character 0.
     """
-    labels, classes = encode_labels({split: pair[1] for split, pair in texts.items()}, where)
+    given = {split: pair[1] for split, pair in texts.items()}
+    labels, classes = encode_labels(given, where, classes)
     encoded = {split: [text.encode() for text in pair[0]] for split, pair in texts.items()}
     if not encoded["train"]:
         raise ValueError(f"{where} has no sentences to train on")
