@@ -46,7 +46,7 @@ def test_help_needs_no_torch() -> None:
 def test_using_it_does_not_load_scipys_statistics() -> None:
     loaded = imported("import brolly\nbrolly.PGD, brolly.fit, brolly.evaluate, brolly.load_data")
     assert "torch" in loaded
-    assert not {"scipy.stats", "sklearn", "matplotlib", "pooch"} & loaded
+    assert not {"scipy.stats", "sklearn", "matplotlib", "platformdirs"} & loaded
 
 
 def test_every_public_name_is_there() -> None:

@@ -248,7 +248,7 @@ def test_report_of_a_run_that_is_not_evaluated_yet(brolly, finished: Path) -> No
 
 def test_doctor_without_a_model_looks_at_the_environment(brolly, monkeypatch, here: Path) -> None:
     monkeypatch.delenv("BROLLY_DATA", raising=False)
-    monkeypatch.setattr("pooch.os_cache", lambda project: here / "cache")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda project: str(here / "cache"))
     code, out, err = brolly("doctor")
     assert (code, err) == (0, "")
     assert re.search(r"torch +2\.", out)

@@ -113,13 +113,11 @@ def test_an_evaluation_of_other_weights(brolly, finished: Path) -> None:
 
 
 def test_missing_and_tampered_data(brolly, tmp_path: Path, monkeypatch, data_folder: Path) -> None:
-    import pooch
-
     def offline(*arguments, **named):
         raise ConnectionError("offline")
 
-    monkeypatch.setattr(pooch, "retrieve", offline)
-    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache")
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / "cache"))
     monkeypatch.delenv("BROLLY_DATA", raising=False)
     missing = brolly("train", "mnist-fast", "--runs", tmp_path / "runs")
     refused(missing, "train-images-idx3-ubyte.gz", "--data-dir", "BROLLY_DATA", "ConnectionError")

@@ -1,19 +1,15 @@
-"""Data sets: what they hold, where they are found, and what is said when they are damaged."""
+"""Data sets: what they hold, and how they are made of tensors."""
 
 import dataclasses
-import gzip
 import hashlib
-import shutil
 
 import numpy as np
-import pooch
 import pytest
 import torch
 from sklearn.datasets import load_digits as sklearn_digits
 
 import brolly
-from brolly.data import DATASETS, Dataset, Split, find_data, load_data
-from brolly.data._idx import FASHION_MNIST, MNIST, IdxFile, IdxSet, load_idx_set, locate, parse_idx
+from brolly.data import Dataset, Split, load_data
 
 
 def test_digits_are_those_of_scikit_learn_cut_into_disjoint_splits():
@@ -76,186 +72,6 @@ def test_the_real_files(data_folder, monkeypatch, name, shown, train_labels, tes
 def test_unknown_name():
     with pytest.raises(ValueError, match=r"'fashion_mnist' is unknown\. Did you mean"):
         load_data("fashion_mnist")
-
-
-def idx(values: np.ndarray) -> bytes:
-    sizes = b"".join(int(size).to_bytes(4, "big") for size in values.shape)
-    return bytes([0, 0, 8, values.ndim]) + sizes + values.astype(np.uint8).tobytes()
-
-
-def test_parse_idx_reads_what_was_written():
-    values = np.arange(24).reshape(2, 3, 4)
-    parsed = parse_idx(idx(values))
-    assert parsed.dtype == torch.uint8
-    assert np.array_equal(parsed.numpy(), values)
-    parsed[0, 0, 0] = 7  # it owns its memory
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "magic number"),
-        (b"\0\0\x08", "magic number"),
-        (b"\x08\0\0\x01" + b"\0\0\0\x01" + b"x", "magic number is 08000001"),
-        (b"\0\0\x0d\x01" + b"\0\0\0\x01" + b"x", "magic number is 00000d01"),  # floats
-        (b"\0\0\x08\x01" + b"\0\0\0\x03" + b"xy", r"holds 2 values; its header promises \(3,\)"),
-        (b"\0\0\x08\x01" + b"\0\0\0\x01" + b"xy", r"holds 2 values; its header promises \(1,\)"),
-        (b"\0\0\x08\x03" + b"\0\0\0\x01", "buffer"),
-    ],
-)
-def test_what_is_no_idx_file(content, message):
-    with pytest.raises(ValueError, match=message):
-        parse_idx(content)
-
-
-def small_set(values: int = 0) -> tuple[IdxSet, dict[str, bytes]]:
-    """A set of six training and two test images, and the content of its files."""
-    generator = np.random.default_rng(values)
-    arrays = {
-        "train-images.gz": generator.integers(256, size=(6, 3, 2)),
-        "train-labels.gz": np.array([0, 1, 0, 1, 0, 1]),
-        "test-images.gz": generator.integers(256, size=(2, 3, 2)),
-        "test-labels.gz": np.array([1, 0]),
-    }
-    contents = {name: idx(array) for name, array in arrays.items()}
-    files = tuple(
-        IdxFile(name, md5_gz="0" * 32, md5=hashlib.md5(content).hexdigest())
-        for name, content in contents.items()
-    )
-    source = IdxSet("small", "Small", ("http://a/", "http://b/"), files, ("no", "yes"), "", "")
-    return source, contents
-
-
-def put(folder, contents):
-    raw = folder / "Small" / "raw"
-    raw.mkdir(parents=True)
-    for name, content in contents.items():
-        (raw / name).write_bytes(gzip.compress(content))
-    return raw
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """An empty cache, no BROLLY_DATA and no network."""
-    monkeypatch.delenv("BROLLY_DATA", raising=False)
-    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / "cache" / project)
-
-    def offline(url, **kwargs):
-        raise ConnectionError(f"no network: {url}")
-
-    monkeypatch.setattr(pooch, "retrieve", offline)
-    return tmp_path / "cache" / "brolly"
-
-
-def test_the_content_decides_not_its_gzip_wrapper(tmp_path, cache):
-    source, contents = small_set()
-    raw = put(tmp_path, contents)
-    name = source.files[0].name
-    again = gzip.compress(contents[name], compresslevel=1, mtime=12345)
-    assert again != (raw / name).read_bytes()
-    (raw / name).write_bytes(again)
-    data = load_idx_set(source, tmp_path).dataset(validation=0.0)
-    assert data.train.inputs.shape == (6, 1, 3, 2)
-    assert data.train.inputs.flatten().numpy().tobytes() == contents[name][16:]
-    assert data.test.labels.tolist() == [1, 0]
-
-
-def test_tampered_content_is_named_and_left_alone(tmp_path, cache):
-    source, contents = small_set()
-    raw = put(tmp_path, contents)
-    path = raw / source.files[1].name
-    changed = contents[path.name][:-1] + b"\0"
-    path.write_bytes(gzip.compress(changed))
-    before = path.read_bytes()
-    with pytest.raises(ValueError, match="holds other data than expected") as caught:
-        load_idx_set(source, tmp_path)
-    for part in (str(path), source.files[1].md5, hashlib.md5(changed).hexdigest()):
-        assert part in str(caught.value)
-    assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("cut", [5, 12, 30, -1])
-def test_truncated_gzip_is_named_and_left_alone(tmp_path, cache, cut):
-    source, contents = small_set()
-    path = put(tmp_path, contents) / source.files[2].name
-    path.write_bytes(path.read_bytes()[:cut])
-    before = path.read_bytes()
-    with pytest.raises(ValueError, match="truncated or no gzip file") as caught:
-        load_idx_set(source, tmp_path)
-    assert str(path) in str(caught.value)
-    assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("content", [b"not gzip at all", b"\x1f\x8b\x08\0\0\0\0\0\0\0garbage"])
-def test_garbage_is_named(tmp_path, cache, content):
-    source, contents = small_set()
-    path = put(tmp_path, contents) / source.files[0].name
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="truncated or no gzip file"):
-        load_idx_set(source, tmp_path)
-
-
-def test_search_order_is_the_argument_the_variable_the_cache(tmp_path, cache, monkeypatch):
-    source, contents = small_set()
-    named, variable = tmp_path / "named", tmp_path / "variable"
-    for folder in (named, variable, cache):
-        put(folder, contents)
-    monkeypatch.setenv("BROLLY_DATA", str(variable))
-    for folder in (named, variable, cache):
-        assert locate(source, named) == folder / "Small" / "raw"
-        # A damaged file in the first place is an error, so the read one is known.
-        (folder / "Small" / "raw" / source.files[0].name).write_bytes(b"damaged")
-        with pytest.raises(ValueError, match="truncated") as caught:
-            load_idx_set(source, named)
-        assert str(folder) in str(caught.value)
-        shutil.rmtree(folder)
-    assert locate(source, named) is None
-
-
-def test_failed_download_names_the_file_and_the_places(tmp_path, cache, monkeypatch):
-    source, _ = small_set()
-    monkeypatch.setenv("BROLLY_DATA", str(tmp_path / "variable"))
-    with pytest.raises(ValueError, match="could not be downloaded") as caught:
-        load_idx_set(source, tmp_path / "named")
-    message = str(caught.value)
-    for folder in (tmp_path / "named", tmp_path / "variable", cache):
-        assert str(folder / "Small" / "raw" / "train-images.gz") in message
-    for part in ("http://a/: ConnectionError", "http://b/: ConnectionError", source.files[0].md5):
-        assert part in message
-    assert "--data-dir" in message
-    assert "BROLLY_DATA" in message
-
-
-def test_download_goes_to_the_cache_and_takes_the_second_mirror(cache, monkeypatch):
-    source, contents = small_set()
-    asked = []
-
-    def retrieve(url, *, known_hash, fname, path):
-        asked.append((url, known_hash))
-        if url.startswith("http://a/"):
-            raise ConnectionError
-        path.mkdir(parents=True, exist_ok=True)
-        (path / fname).write_bytes(gzip.compress(contents[fname]))
-
-    monkeypatch.setattr(pooch, "retrieve", retrieve)
-    data = load_idx_set(source).dataset()
-    assert len(data.train) + len(data.validation) == 6
-    assert locate(source) == cache / "Small" / "raw"
-    names = [file.name for file in source.files]
-    assert [url for url, _ in asked] == [m + n for n in names for m in source.mirrors]
-    assert {known for _, known in asked} == {"md5:" + "0" * 32}
-
-
-def test_find_data_reads_nothing(tmp_path, cache):
-    for source in (MNIST, FASHION_MNIST):
-        raw = tmp_path / source.folder / "raw"
-        raw.mkdir(parents=True)
-        for file in source.files[: 4 if source is MNIST else 3]:
-            (raw / file.name).touch()
-    found = find_data(tmp_path)
-    assert tuple(found) == DATASETS
-    assert found["mnist"] == str(tmp_path / "MNIST" / "raw")
-    assert found["fashion-mnist"].startswith("not found")
 
 
 def tensors(count=20, classes=4, shape=(3, 5, 4), seed=0):

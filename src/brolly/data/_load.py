@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .._names import suggest
+from ._cifar import is_cifar, read_cifar
 from ._dataset import Dataset, Source
 from ._digits import load_digits
-from ._idx import FASHION_MNIST, MNIST, load_idx_set, locate
+from ._find import locate, read_known
+from ._folder import read_folder, read_tar, read_zip
+from ._hdf5 import read_hdf5
+from ._hugging_face import read_hugging_face
+from ._idx import is_idx, read_idx
+from ._known import KNOWN
 from ._mat import read_mat
 from ._npz import read_npz
 from ._reading import Colour, Reading
 from ._split import Split
 from ._stored import Stored
+from ._table import read_csv, read_parquet
 from ._text import is_text_folder, read_text, read_text_folder
 
 #: How each known set is read.
 _NAMED: dict[str, Callable[[Reading], Source]] = {
     "digits": lambda reading: load_digits(),
-    "mnist": lambda reading: load_idx_set(MNIST, reading.data_dir),
-    "fashion-mnist": lambda reading: load_idx_set(FASHION_MNIST, reading.data_dir),
+    **{name: functools.partial(read_known, known) for name, known in KNOWN.items()},
 }
 
 #: How files are read, by the end of their name; the empty one is a folder.
 _READERS: dict[str, Callable[[Path, Reading], Source]] = {
+    "": read_folder,
+    ".zip": read_zip,
+    **dict.fromkeys((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"), read_tar),
     ".npz": read_npz,
+    ".h5": read_hdf5,
+    ".hdf5": read_hdf5,
     ".mat": read_mat,
     ".txt": read_text,
+    ".csv": read_csv,
+    ".tsv": read_csv,
+    ".parquet": read_parquet,
 }
 
 DATASETS = tuple(_NAMED)
@@ -56,8 +71,9 @@ def load_data(
     must have the content that is known of it.
 
     Args:
-        name: A known name, or the path of a file or folder. A relative path starts at the working
-            folder, then at `data_dir`, then at `$BROLLY_DATA`.
+        name: A known name, the path of a file or folder, or `hf:` and the name of a data set of
+            Hugging Face (`hf:NAME` or `hf:NAME:CONFIGURATION`). A relative path starts at the
+            working folder, then at `data_dir`, then at `$BROLLY_DATA`.
         data_dir: First folder to search for a known data set.
         validation: Part of the training data for validation, where the files set none aside.
         test: Part of all data for the test split, where the files set none aside.
@@ -103,6 +119,8 @@ def read_source(name: str | Path, reading: Reading) -> Source:
     """
     if str(name) in _NAMED:
         return _NAMED[str(name)](reading)
+    if str(name).startswith("hf:"):
+        return read_hugging_face(str(name).removeprefix("hf:"), reading)
     path = find_path(name, reading.data_dir)
     if path is None:
         raise ValueError(
@@ -122,15 +140,14 @@ def find_path(name: str | Path, data_dir: str | Path | None = None) -> Path | No
 
 def is_here(name: str, data_dir: str | Path | None = None) -> bool:
     """Whether a data set can be loaded without a download."""
-    sources = {source.name: source for source in (MNIST, FASHION_MNIST)}
-    if name in sources:
-        return locate(sources[name], data_dir) is not None
+    if name in KNOWN:
+        return locate(KNOWN[name], data_dir) is not None
     return name in _NAMED or find_path(name, data_dir) is not None
 
 
 def find_data(data_dir: str | Path | None = None) -> dict[str, str]:
     """Where each data set lies on this machine, in words; nothing is downloaded or read."""
-    found = {source.name: locate(source, data_dir) for source in (MNIST, FASHION_MNIST)}
+    found = {name: locate(known, data_dir) for name, known in KNOWN.items()}
     return {
         "digits": "comes with scikit-learn",
         **{name: str(place or "not found; downloaded when used") for name, place in found.items()},
@@ -138,6 +155,10 @@ def find_data(data_dir: str | Path | None = None) -> dict[str, str]:
 
 
 def _reader_of(path: Path) -> Callable[[Path, Reading], Source]:
+    if is_cifar(path):
+        return read_cifar
+    if is_idx(path):
+        return read_idx
     if path.is_dir() and is_text_folder(path):
         return read_text_folder
     if path.is_dir() and "" in _READERS:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,7 @@ from torch import Tensor, nn
 from .._device import pick_device
 from .._draws import Draws
 from .._environment import describe_environment
-from ..data import CORRUPTIONS, SEVERITIES, Dataset, Split, corrupt, load_data
-from ..data._idx import MNIST, locate
+from ..data import CORRUPTIONS, SEVERITIES, Dataset, Split, as_split, corrupt, is_here, load_data
 from ..threats import Threat
 from ._calibration import CalibrationMeasures, calibration, fit_temperature
 from ._classes import class_measures
@@ -46,7 +46,7 @@ def measure(
     examples: int | None = None,
     seed: int = 0,
     corruptions: bool = True,
-    ood: Dataset | Split | None = None,
+    ood: Dataset | Split | Iterable[Any] | None = None,
     batch_size: int = 256,
     device: str | None = None,
     name: str | None = None,
@@ -143,7 +143,7 @@ def measure(
 
 def default_ood(data: Dataset, data_dir: str | Path | None = None) -> Split | None:
     """MNIST for Fashion-MNIST, where it is on this machine; None otherwise."""
-    if data.name != "fashion-mnist" or locate(MNIST, data_dir) is None:
+    if data.name != "fashion-mnist" or not is_here("mnist", data_dir):
         return None
     return load_data("mnist", data_dir=data_dir).test
 
@@ -314,9 +314,12 @@ def _warnings(looks: dict[str, Tensor]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _foreign(data: Dataset, ood: Dataset | Split | None) -> list[Split | None]:
+def _foreign(data: Dataset, ood: Dataset | Split | Iterable[Any] | None) -> list[Split | None]:
     """Sets of foreign inputs; None stands for uniform noise."""
-    given = ood.test if isinstance(ood, Dataset) else ood or default_ood(data)
+    if ood is None:
+        given = default_ood(data)
+    else:
+        given = ood.test if isinstance(ood, Dataset) else as_split(ood, data.bounds)
     if given is None:
         return [None]
     if given.shape != data.shape:
