@@ -10,6 +10,7 @@ from ._dataset import Statistics as Statistics
 from ._hdf5 import packed_hashes as packed_hashes
 from ._hdf5 import verify_hdf5 as verify_hdf5
 from ._hdf5_inputs import Damaged as Damaged
+from ._hugging_face import from_hugging_face as from_hugging_face
 from ._join import join as join
 from ._load import DATASETS as DATASETS
 from ._load import find_data as find_data
@@ -22,11 +23,13 @@ from ._loader import as_split as as_split
 from ._loader import gather as gather
 from ._pack import Packing as Packing
 from ._pack import pack as pack
+from ._preview import preview as preview
 from ._reading import Colour as Colour
 from ._reading import Reading as Reading
 from ._split import Split as Split
 from ._stored import Stored as Stored
 from ._text import sentences as sentences
+from ._torch_datasets import from_torch as from_torch
 from .augmentation import Affine as Affine
 from .augmentation import Augmented as Augmented
 from .augmentation import AugMix as AugMix

@@ -5,6 +5,7 @@ from ._learning_curve import SizePoint as SizePoint
 from ._learning_curve import learning_curve as learning_curve
 from ._rate_range import range_of_recipe as range_of_recipe
 from ._recipe import SHIPPED as SHIPPED
+from ._recipe import Data as Data
 from ._recipe import Recipe as Recipe
 from ._run import build_data as build_data
 from ._run import build_model as build_model

@@ -6,9 +6,9 @@ import dataclasses
 import functools
 import json
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 import yaml
@@ -57,6 +57,19 @@ def _default(name: str) -> Any:
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any], source: str) -> Self:
+        """Checks keys and values that came from `source`.
+
+        Raises:
+            ValueError: They have errors; all of them are told at once.
+        """
+        try:
+            return cls.model_validate(tree)
+        except ValidationError as error:
+            problems = "\n".join(describe_errors(error, cls))
+            raise ValueError(f"{source} has errors:\n{problems}") from None
+
 
 class Data(_Entry):
     """Which data set, how it is split, how it is augmented.
@@ -67,6 +80,7 @@ class Data(_Entry):
             `load_data`.
         examples: Training examples to use, from the first; None: all.
         augment: Applied in turn to each training batch.
+        balanced: Whether training examples are drawn so that each class is equally likely.
     """
 
     name: str
@@ -81,18 +95,19 @@ class Data(_Entry):
     in_memory: bool | None = None
     examples: int | None = Field(default=None, ge=1)
     augment: tuple[Augmentation, ...] = ()
+    balanced: bool = False
 
     @field_validator("name")
     @classmethod
     def _is_known(cls, name: str) -> str:
         is_path = "/" in name or "." in name or find_data_path(name) is not None
-        if name not in DATASETS and not is_path:
+        if name not in DATASETS and not is_path and not name.startswith("hf:"):
             raise ValueError(f"data set {name!r} is unknown. {suggest(name, DATASETS)}")
         return name
 
     def load(self, data_dir: str | Path | None = None) -> Dataset:
         """Loads it, with as many training examples as the recipe wants."""
-        options = self.model_dump(exclude={"examples", "augment"})
+        options = self.model_dump(exclude={"examples", "augment", "balanced"})
         data = load_data(**options, data_dir=data_dir)
         if self.examples is None:
             return data
@@ -182,6 +197,7 @@ class Recipe(_Entry):
                 self.build_objective(), self.build_penalty(), self.build_weight_search(),
                 [entry.build() for entry in self.data.augment], self.accumulate, self.clip,
                 self.average and self.average.build(), self.epochs, self._stand_in(),
+            self.data.balanced,
             )  # fmt: skip
         except ValueError as error:
             reasons.append(str(error))
@@ -226,11 +242,7 @@ class Recipe(_Entry):
             raise ValueError(f"{source} holds {type(tree).__name__}; expected keys and values")
         for override in overrides:
             _override(tree, override)
-        try:
-            return cls.model_validate(tree)
-        except ValidationError as error:
-            problems = "\n".join(describe_errors(error, cls))
-            raise ValueError(f"{source} has errors:\n{problems}") from None
+        return cls.from_tree(tree, source)
 
     def build_threat(self, bounds: tuple[float, float] = (0.0, 1.0)) -> Threat:
         """The threat, inside the bounds of the data."""

@@ -1,0 +1,84 @@
+"""`brolly data preview`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+
+def preview(
+    name: str,
+    *,
+    augment: Annotated[list[str] | None, Parameter(negative="")] = None,
+    output: Path = Path("preview.png"),
+    count: int = 8,
+    seed: int = 0,
+    data_dir: Path | None = None,
+    size: Annotated[list[int] | None, Parameter(consume_multiple=True, negative="")] = None,
+    colour: Literal["grey", "rgb"] | None = None,
+    skip_broken: Annotated[bool, Parameter(negative="")] = False,
+    label: str | None = None,
+) -> int:
+    """Write a contact sheet (PNG) of training examples of each class.
+
+    With --augment, each row is one example: as it is, then as it comes out of augmentation.
+
+    Parameters
+    ----------
+    name
+        A known data set, or the path of a file or folder.
+    augment
+        What is applied, as in recipes: flip, or '{name: rotation, degrees: 15}'. Repeat it for
+        several in turn.
+    output
+        File to write.
+    count
+        Examples of each class, or draws of each example.
+    seed
+        Of the choice of examples and of the draws.
+    data_dir
+        First folder to search for data; then $BROLLY_DATA and the cache.
+    size
+        Side, or height and width, that images are brought to.
+    colour
+        What images are converted to.
+    skip_broken
+        Leave unreadable images out.
+    label
+        Column that holds the class, in tables.
+    """
+    from ..data import preview as write_preview
+    from ..recipes import Data
+
+    sides = size or []
+    if len(sides) > 2:
+        raise ValueError(f"--size is given {len(sides)} numbers; expected a side, or height width")
+    tree = {
+        "name": name,
+        "augment": [_entry(text) for text in augment or []],
+        "size": sides[0] if len(sides) == 1 else size,
+        "colour": colour,
+        "skip_broken": skip_broken,
+        "label": label,
+    }
+    entry = Data.from_tree(tree, "the command")
+    data = entry.load(data_dir)
+    augmentations = [component.build() for component in entry.augment]
+    shown = write_preview(data.train, output, augmentations=augmentations, count=count, seed=seed)
+    classes = f"{shown} of {len(data.classes)}" if shown < len(data.classes) else f"{shown}"
+    what = f"{count} draws of an example" if augmentations else f"up to {count} examples"
+    print(f"{output}: {classes} classes, {what} each")
+    return 0
+
+
+def _entry(text: str) -> Any:
+    """What a recipe's list of augmentations would hold."""
+    import yaml
+
+    try:
+        entry = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--augment {text!r} is not YAML: {error}") from None
+    return {"name": entry} if isinstance(entry, str) else entry
