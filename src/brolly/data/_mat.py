@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,32 +34,41 @@ Pairs = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def _read_old(path: Path, reading: Reading) -> Pairs:
-    from scipy.io import loadmat, whosmat
-    from scipy.io.matlab import MatReadError
+    import scipy.io
 
-    try:
-        roles = find_roles([name for name, *_ in whosmat(path)], reading.mapping, str(path))
-        names = [name for pair in roles.values() for name in pair]
-        arrays = loadmat(path, variable_names=names)
-    except (MatReadError, OSError, zlib.error, NotImplementedError, TypeError) as error:
-        raise ValueError(f"{path} is damaged or no .mat file ({error}); replace it") from None
+    with _readable(path):
+        names = [name for name, *_ in scipy.io.whosmat(path)]
+    roles = find_roles(names, reading.mapping, str(path))
+    with _readable(path):
+        arrays = scipy.io.loadmat(path, variable_names=[n for pair in roles.values() for n in pair])
     return {
         split: _examples_first(arrays[inputs], _without_cells(arrays[labels]))
         for split, (inputs, labels) in roles.items()
     }
 
 
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the reader has no common base for its errors
+        raise ValueError(f"{path} is damaged or no .mat file ({error}); replace it") from None
+
+
 def _read_hdf5(path: Path, reading: Reading) -> Pairs:
     import h5py
 
-    with h5py.File(path) as file:
+    with _readable(path):
+        file = h5py.File(path)
+    with file:
         arrays = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
         roles = find_roles(arrays, reading.mapping, str(path))
-        # HDF5 counts axes from the other end than MATLAB.
-        return {
-            split: _examples_first(arrays[inputs][()].T, arrays[labels][()].T)
-            for split, (inputs, labels) in roles.items()
-        }
+        with _readable(path):
+            # HDF5 counts axes from the other end than MATLAB.
+            return {
+                split: _examples_first(arrays[inputs][()].T, arrays[labels][()].T)
+                for split, (inputs, labels) in roles.items()
+            }
 
 
 def _examples_first(inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

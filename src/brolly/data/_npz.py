@@ -24,13 +24,13 @@ def read_npz(path: Path, reading: Reading) -> Source:
         ValueError: The file is damaged, holds Python objects, or has no arrays that fit.
     """
     reading.refuse("an .npz file", "size", "colour", "skip_broken", "label")
-    try:
-        file = np.load(path, allow_pickle=False)
-    except (zipfile.BadZipFile, EOFError, ValueError):
-        raise ValueError(f"{path} is damaged or no .npz file; replace it") from None
-    if not isinstance(file, np.lib.npyio.NpzFile):
-        raise ValueError(f"{path} holds one array without a name; save it with np.savez")
-    with file:
+    with path.open("rb") as content:
+        try:
+            file = np.load(content, allow_pickle=False)
+        except (zipfile.BadZipFile, EOFError, ValueError):
+            raise ValueError(f"{path} is damaged or no .npz file; replace it") from None
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError(f"{path} holds one array without a name; save it with np.savez")
         roles = find_roles(file.files, reading.mapping, str(path))
         arrays = {
             split: (_array(file, inputs, path), _array(file, labels, path))
