@@ -46,6 +46,11 @@ from .augmentation import RandAugment as RandAugment
 from .augmentation import Rotation as Rotation
 from .augmentation import Shift as Shift
 from .augmentation import augment as augment
+from .checks import DataCheck as DataCheck
+from .checks import Example as Example
+from .checks import Finding as Finding
+from .checks import check_data as check_data
+from .checks import check_path as check_path
 from .corruptions import CORRUPTIONS as CORRUPTIONS
 from .corruptions import MNIST_C as MNIST_C
 from .corruptions import SEVERITIES as SEVERITIES

@@ -156,13 +156,16 @@ class Source:
     licence: str = ""
     citation: str = ""
 
-    def dataset(self, *, validation: float = 0.1, test: float = 0.2) -> Dataset:
+    def dataset(
+        self, *, validation: float = 0.1, test: float = 0.2, bounded: bool = True
+    ) -> Dataset:
         """Cuts what is missing from the training data, by fixed permutations.
 
         Args:
             validation: Part of the training data for validation, where the makers have set none
                 aside.
             test: Part of all data for the test split, where the makers have set none aside.
+            bounded: Whether inputs out of bounds are refused; `check_data` names them instead.
 
         Raises:
             ValueError: A part is out of range, or inputs do not fit labels, classes or bounds.
@@ -178,7 +181,7 @@ class Source:
             name: Split(*parts[name], self.scale, name, self.name, self.classes)
             for name in ("train", "validation", "test")
         }
-        for split in splits.values():
+        for split in splits.values() if bounded else ():
             check_bounds(split, self.bounds)
         return Dataset(
             self.name, **splits, bounds=self.bounds, licence=self.licence, citation=self.citation

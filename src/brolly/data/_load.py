@@ -127,7 +127,7 @@ def read_source(name: str | Path, reading: Reading) -> Source:
             f"data set {str(name)!r} is unknown. {suggest(str(name), _NAMED)} No file or "
             "folder has that name either"
         )
-    return _reader_of(path)(path, reading)
+    return reader_of(path)(path, reading)
 
 
 def find_path(name: str | Path, data_dir: str | Path | None = None) -> Path | None:
@@ -154,7 +154,12 @@ def find_data(data_dir: str | Path | None = None) -> dict[str, str]:
     }
 
 
-def _reader_of(path: Path) -> Callable[[Path, Reading], Source]:
+def reader_of(path: Path) -> Callable[[Path, Reading], Source]:
+    """What reads a file or folder.
+
+    Raises:
+        ValueError: It is of no kind that can be read.
+    """
     if is_cifar(path):
         return read_cifar
     if is_idx(path):
