@@ -6,8 +6,9 @@ import contextlib
 import dataclasses
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from .._device import pick_device
 from ..attacks import APGD, EOT, APGDTargeted, Attack, rand
 from ..attacks._standard import members
 from ..certify import Certificate, IntervalBounds
-from ..data import Dataset, Split
+from ..data import Split, as_split
 from ..threats import Threat, parse_threat
 from ._begin import begin, go_on, restore
 from ._evaluation import Checked, Evaluation, Picture, Precision
@@ -52,7 +53,7 @@ def default_attacks(threat: Threat) -> tuple[Attack, ...]:
 
 def evaluate(
     model: nn.Module,
-    split: Split,
+    split: Split | Iterable[Any],
     threat: Threat,
     *,
     attacks: Attack | Sequence[Attack] | None = None,
@@ -70,7 +71,7 @@ def evaluate(
     save_to: str | Path | None = None,
     evidence: str | Path | None = None,
     reuse: Sequence[str | Path] = (),
-    train: Split | None = None,
+    train: Split | Iterable[Any] | None = None,
     on_progress: Callable[[Evaluation], None] | None = None,
 ) -> Evaluation:
     """Measures clean, robust and certified accuracy, and tests itself.
@@ -85,7 +86,8 @@ def evaluate(
 
     Args:
         model: Maps inputs to logits `(batch, classes)`; left as it is.
-        split: What to attack, in its stored order; usually `data.test`.
+        split: What to attack, in its stored order; usually `data.test`. Batches of a `DataLoader`
+            are put together first (`brolly.data.gather`).
         threat: What the adversary may do.
         attacks: In this order; an ensemble stands for its members. None:
             `default_attacks(threat)`, or `rand(threat)` for a random model. Their threats must be
@@ -128,6 +130,8 @@ def evaluate(
         >>> result.certified.hits <= result.robust.hits <= result.clean.hits
         True
     """
+    split = as_split(split, threat.bounds)
+    train = None if train is None else as_split(train, threat.bounds)
     plan = None if attacks is None else members(attacks)
     _check_arguments(split, threat, plan, examples, batch_size, curve_examples, processes)
     device = pick_device(device)
@@ -323,8 +327,6 @@ def _check_arguments(
     curve_examples: int,
     processes: int,
 ) -> None:
-    if isinstance(split, Dataset):
-        raise ValueError("expected a split, got the whole data set; pass data.test")
     if examples is not None and not 1 <= examples <= len(split):
         raise ValueError(
             f"examples is {examples}; {split.dataset}/{split.name} has {len(split)}, so expected "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..attacks._engine import input_gradient, untouched
-from ..data import Split
+from ..data import Split, as_split
 from ..losses import margin
 from ..models import PROBABILITIES, are_probabilities
 from ._evaluation import Count
@@ -28,7 +29,10 @@ class Finding:
 
 
 def preflight(
-    model: nn.Module, split: Split, bounds: tuple[float, float] = (0.0, 1.0), examples: int = 512
+    model: nn.Module,
+    split: Split | Iterable[Any],
+    bounds: tuple[float, float] = (0.0, 1.0),
+    examples: int = 512,
 ) -> list[Finding]:
     """Checks what most often makes robustness numbers wrong; the model is left as it is.
 
@@ -49,6 +53,7 @@ def preflight(
         >>> [finding.status for finding in findings if finding.check == "output shape"]
         ['pass']
     """
+    split = as_split(split, bounds)
     part = split.first(examples)
     home = next(model.parameters(), torch.zeros(()))
     x, y = part.scaled(part.read()).to(home.device), part.labels.to(home.device)

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import nn
 from .._device import pick_device
 from .._environment import describe_environment
 from ..certify import Certificate, IntervalBounds
-from ..data import Split
+from ..data import Split, as_split
 from ..threats import Threat
 from ._evaluation import Count, DataFacts, ModelFacts
 from ._guard import Guarded
@@ -96,7 +96,7 @@ class Study:
 
 def study(
     model: nn.Module,
-    split: Split,
+    split: Split | Iterable[Any],
     threat: Threat,
     *,
     examples: int = 100,
@@ -140,6 +140,7 @@ def study(
         >>> found.clean.total, [curve.kind for curve in found.budgets]
         (4, ['steps', 'restarts', 'queries'])
     """
+    split = as_split(split, threat.bounds)
     check_extent(split, threat, min(examples, len(split)), batch_size)
     if not 0 < threat.eps < math.inf:
         raise ValueError(

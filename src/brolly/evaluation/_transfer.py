@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from .._device import pick_device
-from ..data import Split
+from ..data import Split, as_split
 from ..threats import Threat
 from ._evaluation import Count, DataFacts, ModelFacts
 from ._judge import model_sha256
@@ -70,7 +71,7 @@ class TransferMatrix:
 
 def transfer_matrix(
     models: Mapping[str, nn.Module],
-    split: Split,
+    split: Split | Iterable[Any],
     threat: Threat,
     *,
     examples: int | None = None,
@@ -110,6 +111,7 @@ def transfer_matrix(
     """
     if len(models) < 2:
         raise ValueError(f"there are {len(models)} models; expected 2 or more")
+    split = as_split(split, threat.bounds)
     check_extent(split, threat, examples, batch_size)
     attack, device = confident_errors(threat), pick_device(device)
     tell = on_progress or (lambda stage: None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 
 from .._device import pick_device
 from ..certify import Certificate, IntervalBounds, Unsupported
-from ..data import Split
+from ..data import Split, as_split
 from ._evaluation import WRONG
 from ._evidence import Evidence, input_sha256
 from ._guard import Guarded
@@ -47,7 +49,7 @@ class Claim:
 def verify(
     evidence: Evidence | str | Path,
     model: nn.Module,
-    split: Split,
+    split: Split | Iterable[Any],
     *,
     certificate: Certificate = IntervalBounds(),
     batch_size: int = 256,
@@ -85,6 +87,7 @@ def verify(
     if not isinstance(evidence, Evidence):
         evidence = Evidence.load(evidence)
     said = evidence.evaluation
+    split = as_split(split, said.threat.bounds)
     _check_shapes(evidence, split)
     device = pick_device(device)
     model = model.to(device)

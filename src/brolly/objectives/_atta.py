@@ -66,6 +66,10 @@ class ATTA(Objective):
     def threat(self) -> Threat:
         return self.adversary
 
+    @property
+    def needs_index(self) -> bool:
+        return True
+
     def begin(self, split: Split, device: torch.device | str) -> ATTA:
         begun = copy.copy(self)
         object.__setattr__(begun, "_memory", _Memory(split, device))

@@ -144,6 +144,10 @@ class IKL(Objective):
     def threat(self) -> Threat:
         return self.attack.threat
 
+    @property
+    def needs_index(self) -> bool:
+        return True
+
     def begin(self, split: Split, device: torch.device | str) -> IKL:
         begun = copy.copy(self)
         object.__setattr__(begun, "_memory", _ClassMeans(len(split), device))

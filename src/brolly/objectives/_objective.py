@@ -55,6 +55,11 @@ class Objective(abc.ABC):
         """The threat that is trained against, if any."""
 
     @property
+    def needs_index(self) -> bool:
+        """Whether it tells the examples of the training split apart, by `batch.index`."""
+        return False
+
+    @property
     def replays(self) -> int:
         """Steps taken on each batch before the next one comes."""
         return 1

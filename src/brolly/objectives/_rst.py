@@ -112,6 +112,10 @@ class RST(Objective):
     def threat(self) -> Threat:
         return self.attack.threat
 
+    @property
+    def needs_index(self) -> bool:
+        return True
+
     def begin(self, split: Split, device: torch.device | str) -> RST:
         check_labelled(self.labelled, split)
         if self.teacher is None:

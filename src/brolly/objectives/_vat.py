@@ -78,6 +78,10 @@ class VAT(Objective):
     def threat(self) -> Threat:
         return self.adversary
 
+    @property
+    def needs_index(self) -> bool:
+        return self.labelled is not None
+
     def begin(self, split: Split, device: torch.device | str) -> VAT:
         check_labelled(self.labelled, split)
         return self

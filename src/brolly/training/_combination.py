@@ -24,6 +24,7 @@ def check_combination(
     average: Average | None,
     epochs: int,
     model: nn.Module,
+    balanced: bool = False,
 ) -> None:
     """Raises ValueError, with all reasons at once, where parts do not go together."""
     name, reasons = type(objective).__name__, []
@@ -35,6 +36,11 @@ def check_combination(
         reasons.append(
             f"{name} remembers a perturbation for each pixel, and augmentation would move the "
             "pixels from under it. Leave augment empty, or train with NFGSM"
+        )
+    if balanced and objective.needs_index:
+        reasons.append(
+            f"{name} tells examples apart and meets each once an epoch, but balanced draws some "
+            "of them several times; leave balanced out"
         )
     if accumulate > 1 and weights:
         reasons.append(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .._device import pick_device
 from ..attacks._engine import untouched
-from ..data import Augmentation, Batch, Batches, Dataset
+from ..data import Augmentation, Batch, Batches, Dataset, LoaderBatches
 from ..models import check_logits
 from ..objectives import Loss, Objective, Plain
 from ..penalties import Penalty
@@ -50,10 +50,12 @@ def fit(
     optimizer: Optimizer | None = None,
     schedule: Schedule | None = None,
     average: Average | None = None,
+    batches: Iterable[Any] | None = None,
     batch_size: int = 128,
     accumulate: int = 1,
     clip: float | None = None,
     augment: Sequence[Augmentation] = (),
+    balanced: bool = False,
     precision: Precision = "float32",
     validation: Validation | None = None,
     select_by: SelectBy | None = None,
@@ -83,11 +85,16 @@ def fit(
         optimizer: None: `SGD()`.
         schedule: Learning-rate schedule, per step; None: `OneCycle()`.
         average: Average of the weights, which is then what is checked and kept; None: no average.
+        batches: What gives the batches of an epoch in place of `data.train`: a `DataLoader` of
+            `(x, y)` or `(x, y, index)`, with rows of `data.train` as index, or `Batches`. Batch
+            size, order and augmentation are then its own.
         batch_size: Examples per batch; a last, smaller batch of an epoch is left out.
         accumulate: Batches per step of the optimiser, whose gradients are averaged; batches that
             are left over at the end of an epoch make a step of their own.
         clip: Largest norm of the gradient of all parameters together; None: as it is.
         augment: Applied to each training batch in turn.
+        balanced: Whether training examples are drawn with replacement, each class equally likely,
+            as many as there are, instead of each once an epoch.
         precision: `bfloat16` runs forward passes under autocast; weights stay float32.
         validation: How much to check; None: `Validation()`.
         select_by: Metric of the best epoch; None: `robust` where there is a threat, else `clean`.
@@ -122,13 +129,20 @@ def fit(
         select_by = "clean" if threat is None else "robust"
     if select_by == "robust" and threat is None:
         raise ValueError("select_by is 'robust', but there is no threat; pass threat=Linf(...)")
-    if epochs < 1 or not 0 < batch_size <= len(data.train):
+    if batches is not None and (augment or balanced):
+        raise ValueError(
+            "batches comes with its own order and augmentation, so augment and balanced have no "
+            "use; leave them out, or give Batches(data.train, ...) that do both"
+        )
+    if isinstance(batches, Batches):
+        augment, balanced = batches.augment, batches.balanced
+    if epochs < 1 or (batches is None and not 0 < batch_size <= len(data.train)):
         raise ValueError(
             f"epochs is {epochs}, batch_size is {batch_size} for {len(data.train)} training "
             f"examples; expected 1 epoch or more and a batch size of 1 to {len(data.train)}"
         )
     check_combination(
-        objective, penalty, weights, augment, accumulate, clip, average, epochs, model
+        objective, penalty, weights, augment, accumulate, clip, average, epochs, model, balanced
     )
     if schedule is not None and schedule.watches and len(data.validation) == 0:
         raise ValueError(
@@ -147,8 +161,8 @@ def fit(
         _check_model(model.to(device), data, device)
         trainer = _Trainer(
             model, data, objective, penalty, weights, optimizer or SGD(),
-            schedule or OneCycle(), average, epochs, batch_size, accumulate, clip, augment,
-            precision, seed, device,
+            schedule or OneCycle(), average, epochs, batches, batch_size, accumulate, clip,
+            augment, balanced, precision, seed, device,
         )  # fmt: skip
         if run is not None and (state := run.load_state()) is not None:
             trainer.load_state(state)
@@ -175,8 +189,9 @@ class _Trainer:
     def __init__(
         self, model: nn.Module, data: Dataset, objective: Objective, penalty: Penalty | None,
         weights: WeightSearch | None, optimizer: Optimizer, schedule: Schedule,
-        average: Average | None, epochs: int, batch_size: int, accumulate: int, clip: float | None,
-        augment: Sequence[Augmentation], precision: Precision, seed: int, device: str,
+        average: Average | None, epochs: int, batches: Iterable[Any] | None, batch_size: int,
+        accumulate: int, clip: float | None, augment: Sequence[Augmentation], balanced: bool,
+        precision: Precision, seed: int, device: str,
     ) -> None:  # fmt: skip
         self.model, self.schedule = model, schedule
         self.penalty, self.weights, self.accumulate, self.clip = penalty, weights, accumulate, clip
@@ -187,7 +202,19 @@ class _Trainer:
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self._order = torch.Generator().manual_seed(seed)
         self._noise = torch.Generator().manual_seed(seed + 1)
-        self.batches = Batches(data.train, batch_size, device, self._order, augment, drop_last=True)
+        self.batches: Batches | LoaderBatches
+        if batches is None:
+            self.batches = Batches(
+                data.train, batch_size, device, self._order, augment,
+                drop_last=True, balanced=balanced,
+            )  # fmt: skip
+        elif isinstance(batches, Batches):
+            self.batches = dataclasses.replace(batches, device=device)
+        else:
+            rows = len(data.train) if self.objective.needs_index else None
+            self.batches = LoaderBatches(batches, device, data.bounds, len(data.classes), rows)
+        # Without a generator of its own, a DataLoader shuffles by the global one.
+        self._order = getattr(batches, "generator", None) or self._order
         self.steps_per_epoch = math.ceil(len(self.batches) / accumulate) * self.objective.replays
         self.steps = epochs * self.steps_per_epoch
         self.epoch, self.seconds, self.stopped = 0, 0.0, ""
@@ -222,8 +249,10 @@ class _Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.epoch += 1
         if self.average:
-            again = torch.Generator().manual_seed(self._order.initial_seed())
-            batches = dataclasses.replace(self.batches, generator=again)
+            batches = self.batches
+            if isinstance(batches, Batches):
+                again = torch.Generator().manual_seed(self._order.initial_seed())
+                batches = dataclasses.replace(batches, generator=again)
             self.average.after_epoch(self.shadow, self.model, self.epoch, batches)
         self.seconds += time.perf_counter() - start
         return total / count, {name: value / count for name, value in logs.items()}
