@@ -104,6 +104,7 @@ def train_recipe(
         accumulate=recipe.accumulate,
         clip=recipe.clip,
         augment=[entry.build() for entry in recipe.data.augment],
+        balanced=recipe.data.balanced,
         precision=recipe.precision,
         validation=FitValidation(**recipe.validation.model_dump()),
         select_by=recipe.select_by,
