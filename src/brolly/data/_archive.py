@@ -15,7 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from ._members import Members, ignored, is_image
 
@@ -201,7 +201,7 @@ def _unpacked(path: Path) -> bytes | None:
     return content
 
 
-def _tar_members(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
+def _tar_members(file: io.BufferedIOBase) -> Iterator[tarfile.TarInfo]:
     with tarfile.open(fileobj=file, mode="r:") as tar:
         yield from tar
         # tarfile takes a damaged header for the end of the archive; the end is a block of zeros.

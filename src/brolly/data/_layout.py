@@ -63,7 +63,7 @@ def _find(members: Members) -> _Found:
             f"{members.place} holds {', '.join(sorted(splits))}, but beside them "
             f"{', '.join(sorted(tops - splits))}; {_EXPECTED}"
         )
-    if splits != tops:
+    if not splits or splits != tops:
         return {"train": _classes_at(base, members, images, folders)}
     found: _Found = {}
     for top in sorted(tops):

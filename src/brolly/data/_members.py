@@ -52,7 +52,7 @@ class Folder(Members):
             with open(f"{self.place}/{name}", "rb", buffering=0) as file:
                 return file.read(-1 if first is None else first)
         except OSError as error:
-            raise ValueError(f"{self.place / name} cannot be read: {error.strerror}") from None
+            raise ValueError(f"{self.place}: {name} cannot be read: {error.strerror}") from None
 
 
 def open_folder(path: Path) -> Folder:
