@@ -153,6 +153,7 @@ def test_classes_are_those_of_all_splits(tmp_path):
         ({"x": np.arange(3), "y": np.arange(3)}, r"has shape \(3,\); expected images"),
         ({"x": np.array(["a", "b"]), "y": np.arange(2)}, "is of type <U1; expected numbers"),
         ({"x": np.array([[1.0], [np.nan]]), "y": np.arange(2)}, r"NaN or infinity \(example 1\)"),
+        ({"x": np.array([[1e39], [1]]), "y": np.arange(2)}, r"NaN or infinity \(example 0\)"),
         ({"x": images(2), "y": np.array([0.5, 1])}, r"holds 0\.5 \(example 0\); expected classes"),
         ({"x": images(2), "y": np.array([np.nan, 1])}, "holds nan"),
         ({"x": images(2), "y": np.array([[1, 1], [0, 1]])}, "not one-hot"),

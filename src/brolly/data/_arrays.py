@@ -276,14 +276,20 @@ def _as_inputs(array: np.ndarray, where: str) -> Tensor:
             f"{where} has shape {array.shape}; expected images (n, h, w), (n, h, w, c) or "
             "(n, c, h, w), or features (n, d)"
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        row = int(np.argwhere(~np.isfinite(array))[0, 0])
-        raise ValueError(f"{where} holds NaN or infinity (example {row}); expected finite numbers")
     if array.dtype != np.uint8:
         is_pixels = array.ndim == 4 and array.dtype.kind in "ui" and array.size > 0
         fits = is_pixels and array.min() >= 0 and array.max() <= 255
-        array = array.astype(np.uint8 if fits else np.float32)
+        array = array.astype(np.uint8) if fits else single(array)
+    if not np.isfinite(array).all():
+        row = int(np.argwhere(~np.isfinite(array))[0, 0])
+        raise ValueError(f"{where} holds NaN or infinity (example {row}); expected finite numbers")
     return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def single(values: np.ndarray) -> np.ndarray:
+    """Values in single precision; infinite where they are too large for it."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
 
 
 def _bounds(inputs: Mapping[str, Tensor], where: str) -> tuple[float, float]:

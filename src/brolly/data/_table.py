@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import source_of_arrays, split_called
+from ._arrays import single, source_of_arrays, split_called
 from ._dataset import Source
 from ._reading import Reading
 from ._text import LABEL_COLUMNS, TEXT_COLUMNS, decoded, source_of_sentences
@@ -228,11 +228,12 @@ def _numbers(cells: list[str], names: Sequence[str], where: str) -> np.ndarray:
         row = np.fromiter(map(float, cells), np.float64, len(cells))
     except ValueError:
         row = np.array([_number(cell) if _number(cell) is not None else np.nan for cell in cells])
+    row = single(row)
     if not np.isfinite(row).all():
         place = int(np.flatnonzero(~np.isfinite(row))[0])
         found = repr(cells[place]) if cells[place].strip() else "empty"
         raise ValueError(f"{where}, column {names[place]} is {found}; expected a number")
-    return row.astype(np.float32)
+    return row
 
 
 def _number(cell: str) -> float | None:
@@ -252,7 +253,7 @@ def _arrow_numbers(column: Any, where: str) -> np.ndarray:
             f"{where} holds {column.type}; expected numbers. For images in Parquet, load it with "
             "the library datasets and give it to brolly.data.from_hugging_face"
         )
-    values = column.to_numpy().astype(np.float64)
+    values = single(column.to_numpy())
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         raise ValueError(f"{where}, row {row} is {values[row]}; expected a number")
