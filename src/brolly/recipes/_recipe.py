@@ -8,7 +8,7 @@ import json
 import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, TypeVar
 
 import torch
 import yaml
@@ -43,6 +43,8 @@ from ._entries import (
 )
 from ._errors import describe_errors
 
+E = TypeVar("E", bound=BaseModel)
+
 _SHIPPED = Path(__file__).parent / "shipped"
 
 #: Names of the recipes that come with brolly.
@@ -58,7 +60,7 @@ class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @classmethod
-    def from_tree(cls, tree: Mapping[str, Any], source: str) -> Self:
+    def from_tree(cls: type[E], tree: Mapping[str, Any], source: str) -> E:
         """Checks keys and values that came from `source`.
 
         Raises:
@@ -197,7 +199,7 @@ class Recipe(_Entry):
                 self.build_objective(), self.build_penalty(), self.build_weight_search(),
                 [entry.build() for entry in self.data.augment], self.accumulate, self.clip,
                 self.average and self.average.build(), self.epochs, self._stand_in(),
-            self.data.balanced,
+                self.data.balanced,
             )  # fmt: skip
         except ValueError as error:
             reasons.append(str(error))

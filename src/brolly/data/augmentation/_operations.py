@@ -81,8 +81,8 @@ def operate(
     )
     x = move.images(x)
     for name, change in _photometric().items():
-        at = rows[name].nonzero()[:, 0] if name in rows else ()
-        if len(at):
+        if name in table and rows[name].any():
+            at = rows[name].nonzero()[:, 0]
             there = at.to(x.device)
             x = x.index_copy(0, there, change(x[there], amounts[at].to(x)).clamp(0, 1))
     return x, move
