@@ -48,7 +48,8 @@ def read_contents(path: Path, names: Collection[str]) -> dict[str, Content]:
         }
     found: dict[str, Content] = {}
     for name, data in _members(path, names):
-        found.setdefault(name, Content(f"{path}: {name}", data))
+        if name in names:
+            found.setdefault(name, Content(f"{path}: {name}", data))
         if len(found) == len(names):
             break
     return found

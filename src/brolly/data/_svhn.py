@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ def svhn_parts(files: Sequence[Content]) -> dict[str, Part]:
     return {"train": _part(train), "test": _part(test)}
 
 
-def load_mat(content: Content) -> Mapping[str, np.ndarray]:
+def load_mat(content: Content) -> dict[str, np.ndarray]:
     """The arrays in a MATLAB file of version 4 to 7.
 
     Raises:
@@ -34,20 +33,19 @@ def load_mat(content: Content) -> Mapping[str, np.ndarray]:
     from scipy.io import loadmat
 
     try:
-        return loadmat(io.BytesIO(content.data))
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError,
-            NotImplementedError, OSError, zlib.error) as error:  # fmt: skip
+        held = loadmat(io.BytesIO(content.data))
+    except Exception as error:  # a damaged file raises anything
         raise ValueError(f"{content.where} is damaged or no MATLAB file ({error})") from None
+    return {name: array for name, array in held.items() if not name.startswith("__")}
 
 
 def _part(content: Content) -> Part:
     arrays = load_mat(content)
     images, labels = arrays.get("X"), arrays.get("y")
     if images is None or labels is None or images.ndim != 4 or images.dtype != np.uint8:
-        found = {name: value for name, value in arrays.items() if not name.startswith("__")}
-        shapes = {name: f"{value.dtype} {value.shape}" for name, value in found.items()}
+        found = {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
         raise ValueError(
-            f"{content.where} holds {shapes}; expected uint8 X of shape (h, w, 3, n) and y (n, 1)"
+            f"{content.where} holds {found}; expected uint8 X of shape (h, w, 3, n) and y (n, 1)"
         )
     if labels.size != images.shape[3]:
         raise ValueError(
