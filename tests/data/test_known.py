@@ -1,4 +1,4 @@
-"""Known sets: where they are found, how they are verified, and what is said when they are damaged."""
+"""Known sets: where they are found, how they are verified, and what is said of damage."""
 
 import dataclasses
 import functools
@@ -189,7 +189,7 @@ def test_truncated_gzip_is_named_and_left_alone(tmp_path, cache, cut):
     path = put(tmp_path) / "test-images.gz"
     path.write_bytes(path.read_bytes()[:cut])
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="truncated or no gzip file.*expected content with") as err:
+    with pytest.raises(ValueError, match=r"no gzip file.*expected content with md5") as err:
         read(SMALL, tmp_path)
     assert str(path) in str(err.value)
     assert path.read_bytes() == before
@@ -275,13 +275,14 @@ def test_an_archive_is_downloaded_once_and_read_as_it_is(online, cache):
     ("content", "message"),
     [
         (zipped()[:200], r"all\.zip is truncated or no archive"),
-        (zipped().replace(PUBLISHED["test-images.gz"], PUBLISHED["train-images.gz"][:-1] + b"x"
-         if len(PUBLISHED["test-images.gz"]) == 0 else b"\0" * len(PUBLISHED["test-images.gz"])),
-         r"all\.zip is truncated or no archive"),
+        (
+            zipped().replace(PUBLISHED["test-images.gz"], bytes(len(PUBLISHED["test-images.gz"]))),
+            r"all\.zip is truncated or no archive",
+        ),
         (b"PK\x05\x06" + bytes(18), r"all\.zip does not hold train-images\.gz"),
     ],
     ids=["truncated", "damaged", "empty"],
-)  # fmt: skip
+)
 def test_a_damaged_archive(tmp_path, cache, content, message):
     path = tmp_path / "Small" / "raw" / "all.zip"
     path.parent.mkdir(parents=True)
