@@ -14,9 +14,10 @@ from torch import Tensor
 from brolly._draws import Draws
 from brolly.data import CORRUPTIONS, SEVERITIES, corrupt, load_data
 from brolly.data.corruptions._digital import elastic
-from brolly.data.corruptions._grid import blur, mirrored, sample, streak, zoom
+from brolly.data.corruptions._grid import blur, mirrored, sample, streak
 
 KINDS = list(CORRUPTIONS)
+#: Where nothing is random.
 STILL = ["defocus-blur", "zoom-blur", "brightness", "contrast", "pixelate", "jpeg"]
 #: Published parameters under which the distance from the clean image does not grow: the affine
 #: part of elastic shrinks, glass is shuffled less often at 3 than it is blurred more, and frost
@@ -218,12 +219,6 @@ def test_sampling_at_the_pixels_and_between() -> None:
     torch.testing.assert_close(halves, (x[..., :-1, :] + x[..., 1:, :]) / 2)
 
 
-def test_zoom_keeps_the_centre_and_enlarges() -> None:
-    ramp = torch.linspace(-1, 1, 33).expand(1, 1, 33, 33)
-    assert torch.equal(zoom(ramp, 1.0), ramp)
-    torch.testing.assert_close(zoom(ramp, 2.0), ramp / 2)
-
-
 def test_a_streak_runs_along_its_angle() -> None:
     point = torch.zeros(2, 1, 21, 21)
     point[:, :, 10, 10] = 1
@@ -238,9 +233,10 @@ def test_lengths_grow_with_the_side() -> None:
     x = pictures(4, 1, 32, 32)
     large = x.repeat_interleave(4, 2).repeat_interleave(4, 3)
     for kind in ("defocus-blur", "zoom-blur", "contrast", "brightness"):
-        small = corrupt(x, kind, 5)
-        again = torch.nn.functional.avg_pool2d(corrupt(large, kind, 5), 4)
-        assert float((again - small).abs().mean()) < 0.25 * float((small - x).abs().mean()), kind
+        small = corrupt(x, kind, 5, suite="cifar-10-c")
+        again = corrupt(large, kind, 5, suite="cifar-10-c")
+        again = torch.nn.functional.avg_pool2d(again, 4)
+        assert float((again - small).abs().mean()) < 0.35 * float((small - x).abs().mean()), kind
 
 
 def test_elastic_moves_pixels_by_parts_of_the_side() -> None:
@@ -248,9 +244,9 @@ def test_elastic_moves_pixels_by_parts_of_the_side() -> None:
     for size in (32, 96):
         ramp = torch.linspace(0, 1, size).expand(32, 1, size, size)
         draws = Draws(0, torch.arange(32))
-        moves.append(float((elastic(ramp, draws, 0.1, 0.04, 0.0) - ramp).std()))
+        moves.append(float((elastic(ramp, draws, size / 32, 3.2, 1.28, 0.0) - ramp).std()))
     assert moves[1] == pytest.approx(moves[0], rel=0.1)
-    shear = elastic(ramp, Draws(0, torch.arange(32)), 0.0, 0.0, 0.05) - ramp
+    shear = elastic(ramp, Draws(0, torch.arange(32)), 3.0, 0.0, 0.0, 1.6) - ramp
     # Three corners of a square, two thirds of the side wide, move by up to a twentieth of the side.
     assert 0.02 < float(shear.std()) < 0.1
 
@@ -271,14 +267,14 @@ def test_types_draw_numbers_of_their_own() -> None:
 def test_digits_are_corrupted_too() -> None:
     split = load_data("digits").test
     x = split.scaled(split.inputs[:8])
-    assert all(not torch.equal(corrupt(x, kind, 5), x) for kind in KINDS if kind != "defocus-blur")
+    assert all(not torch.equal(corrupt(x, kind, 5), x) for kind in KINDS)
 
 
 @pytest.mark.parametrize(
     ("images", "kind", "severity", "fragments"),
     [
         (torch.rand(1, 1, 8, 8), "gausian-noise", 1, ["Did you mean 'gaussian-noise'?"]),
-        (torch.rand(1, 1, 8, 8), "fog", 0, ["severity is 0", "1, 2, 3, 4 or 5"]),
+        (torch.rand(1, 1, 8, 8), "fog", 0, ["severity of fog is 0", "1, 2, 3, 4 or 5"]),
         (torch.rand(1, 2, 8, 8), "fog", 1, ["(1, 2, 8, 8)", "1 or 3 channels"]),
         (torch.rand(1, 1, 8, 8) * 255, "fog", 1, ["span", "expected values in [0, 1]"]),
         (torch.rand(1, 1, 8, 8).half(), "fog", 1, ["float16", "x.float() / 255"]),

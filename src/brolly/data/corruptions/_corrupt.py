@@ -1,10 +1,6 @@
-"""The table of corruptions, and the one function that applies them."""
+"""The suites of corruptions, and the one function that applies them."""
 
 from __future__ import annotations
-
-import dataclasses
-from collections.abc import Callable
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -12,67 +8,37 @@ from torch import Tensor
 
 from ..._draws import Draws
 from ..._names import suggest
-from ._blur import defocus_blur, glass_blur, motion_blur, zoom_blur
-from ._digital import contrast, elastic, jpeg, pixelate
-from ._noise import gaussian_noise, impulse_noise, shot_noise
-from ._weather import brightness, fog, frost, snow
+from ._common import CIFAR_10_C, IMAGENET_C
+from ._mnist_c import MNIST_C_SUITE
+from ._suite import Suite
 
-SEVERITIES = (1, 2, 3, 4, 5)
+#: Suites by name.
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (CIFAR_10_C, IMAGENET_C, MNIST_C_SUITE)}
 
-
-@dataclasses.dataclass(frozen=True)
-class Corruption:
-    """One type: its group, how it is done, and the parameters of its five severities."""
-
-    group: Literal["noise", "blur", "weather", "digital"]
-    apply: Callable[..., Tensor] = dataclasses.field(repr=False)
-    parameters: tuple[tuple[float, ...], ...]
+_LARGE = 85  # nearer to 224 than to 32: the square root of 224 * 32 is 84.7
 
 
-# Parameters of CIFAR-10-C (Hendrycks & Dietterich 2019), for images of 32 x 32, as in
-# ImageNet-C/create_c/make_cifar_c.py of github.com/hendrycks/robustness.
-#: Types by name, in the published order.
-CORRUPTIONS: dict[str, Corruption] = {
-    "gaussian-noise": Corruption(
-        "noise", gaussian_noise, ((0.04,), (0.06,), (0.08,), (0.09,), (0.10,))
-    ),
-    "shot-noise": Corruption("noise", shot_noise, ((500,), (250,), (100,), (75,), (50,))),
-    "impulse-noise": Corruption(
-        "noise", impulse_noise, ((0.01,), (0.02,), (0.03,), (0.05,), (0.07,))
-    ),
-    "defocus-blur": Corruption(
-        "blur", defocus_blur, ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1))
-    ),
-    "glass-blur": Corruption(
-        "blur", glass_blur, ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2))
-    ),
-    "motion-blur": Corruption("blur", motion_blur, ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5))),
-    "zoom-blur": Corruption("blur", zoom_blur, ((1.05,), (1.10,), (1.15,), (1.20,), (1.25,))),
-    "snow": Corruption(
-        "weather",
-        snow,
-        (
-            (0.1, 0.2, 1, 0.6, 8, 3, 0.95),
-            (0.1, 0.2, 1, 0.5, 10, 4, 0.9),
-            (0.15, 0.3, 1.75, 0.55, 10, 4, 0.9),
-            (0.25, 0.3, 2.25, 0.6, 12, 6, 0.85),
-            (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
-        ),
-    ),
-    "frost": Corruption(
-        "weather", frost, ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))
-    ),
-    "fog": Corruption("weather", fog, ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75))),
-    "brightness": Corruption("weather", brightness, ((0.05,), (0.1,), (0.15,), (0.2,), (0.3,))),
-    "contrast": Corruption("digital", contrast, ((0.75,), (0.5,), (0.4,), (0.3,), (0.15,))),
-    "elastic": Corruption(
-        "digital",
-        elastic,
-        ((0, 0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03)),
-    ),
-    "pixelate": Corruption("digital", pixelate, ((0.95,), (0.9,), (0.85,), (0.75,), (0.65,))),
-    "jpeg": Corruption("digital", jpeg, ((80,), (65,), (58,), (50,), (40,))),
-}
+def find_suite(name: str | None, shape: tuple[int, ...]) -> Suite:
+    """A suite by its name; None: the one of common corruptions whose images are of like size.
+
+    Args:
+        name: A name in `SUITES`; None: `cifar-10-c` for images whose shorter side is up to 84
+            pixels, `imagenet-c` for larger ones.
+        shape: Of the images; height and width come last.
+
+    Raises:
+        ValueError: The name is unknown.
+
+    Example:
+        >>> from brolly.data import find_suite
+        >>> find_suite(None, (1, 28, 28)).name
+        'cifar-10-c'
+    """
+    if name is None:
+        return IMAGENET_C if min(shape[-2:]) >= _LARGE else CIFAR_10_C
+    if name not in SUITES:
+        raise ValueError(f"suite of corruptions {name!r} is unknown. {suggest(name, SUITES)}")
+    return SUITES[name]
 
 
 def corrupt(
@@ -80,21 +46,24 @@ def corrupt(
     kind: str,
     severity: int,
     *,
+    suite: str | None = None,
     generator: torch.Generator | None = None,
     index: Int[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, "batch channels height width"]:
-    """Corrupts images as ImageNet-C and CIFAR-10-C do (Hendrycks & Dietterich 2019).
+    """Corrupts images as CIFAR-10-C, ImageNet-C or MNIST-C does.
 
-    The published parameters are for images of 32 x 32 in 8 bits; here lengths among them grow and
-    shrink with the shorter side, and results are not rounded to 8 bits. Borders are mirrored. The
-    pictures of frost that the paper overlays are not part of brolly: its ice crystals are
-    synthesised, so that numbers under `frost` do not compare with published ones. Parameters of
-    `elastic` are the published ones too, whose affine part falls with severity.
+    Hendrycks & Dietterich 2019, Mu & Gilmer 2019. Published parameters are for images of one size;
+    lengths among them grow and shrink with the shorter side. Borders are mirrored, and results are
+    not rounded to 8 bits. The pictures of frost that the paper overlays are not part of brolly:
+    its ice crystals are synthesised, so that numbers under `frost` do not compare with published
+    ones. docs/data.md lists what else differs.
 
     Args:
         images: In [0, 1], with 1 or 3 channels and any size.
-        kind: A name in `CORRUPTIONS`.
-        severity: 1 to 5.
+        kind: A name in `SUITES[suite].kinds`.
+        severity: 1 to 5; of some types of MNIST-C, 1 alone.
+        suite: `cifar-10-c`, `imagenet-c` or `mnist-c`; None: `cifar-10-c` for images whose shorter
+            side is up to 84 pixels, `imagenet-c` for larger ones.
         generator: Source of randomness; None: seed 0.
         index: Index of each image in its data set, `(batch,)`; None: 0, 1, ... Its randomness
             depends on the generator, the kind and this alone: batches may be cut anyhow, and an
@@ -104,7 +73,7 @@ def corrupt(
         Images in [0, 1], of the same shape and type.
 
     Raises:
-        ValueError: The kind or severity is unknown, or the images do not fit.
+        ValueError: The suite, kind or severity is unknown, or the images do not fit.
 
     Example:
         >>> import torch
@@ -113,20 +82,27 @@ def corrupt(
         >>> round(float(bright.mean()), 4)
         0.8
     """
-    if kind not in CORRUPTIONS:
-        raise ValueError(f"corruption {kind!r} is unknown. {suggest(kind, CORRUPTIONS)}")
-    if severity not in SEVERITIES:
-        raise ValueError(f"severity is {severity}; expected 1, 2, 3, 4 or 5")
     _check_images(images)
+    chosen = find_suite(suite, images.shape)
+    if kind not in chosen.kinds:
+        raise ValueError(
+            f"corruption {kind!r} is unknown in {chosen.name}. {suggest(kind, chosen.kinds)}"
+        )
+    corruption = chosen.kinds[kind]
+    if not 1 <= severity <= len(corruption.parameters):
+        expected = (
+            "1, 2, 3, 4 or 5" if len(corruption.parameters) > 1 else "1, as there is no other"
+        )
+        raise ValueError(f"severity of {kind} is {severity}; expected {expected}")
     if index is None:
         index = torch.arange(len(images))
     if len(images) == 0:
         return images.clone()
-    corruption = CORRUPTIONS[kind]
     draws = Draws.from_generator(generator, index.to(images.device))
-    draws = draws.fold(list(CORRUPTIONS).index(kind))
-    corrupted = corruption.apply(images.detach(), draws, *corruption.parameters[severity - 1])
-    return corrupted.clamp(0, 1)
+    draws = draws.fold(list(chosen.kinds).index(kind))
+    parameters = corruption.parameters[severity - 1]
+    pixel = min(images.shape[-2:]) / chosen.side
+    return corruption.apply(images.detach(), draws, pixel, *parameters).clamp(0, 1)
 
 
 def _check_images(images: Tensor) -> None:

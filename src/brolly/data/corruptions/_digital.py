@@ -8,28 +8,25 @@ import torch
 from torch import Tensor
 
 from ..._draws import Draws
-from ._grid import blur, sample, side
+from ._grid import sample, smooth_noise
 
 
-def contrast(x: Tensor, draws: Draws, part: float) -> Tensor:
+def contrast(x: Tensor, draws: Draws, pixel: float, part: float) -> Tensor:
     """Keeps this part of each value's distance from the mean of its channel."""
     mean = x.mean((2, 3), keepdim=True)
     return (x - mean) * part + mean
 
 
-def elastic(x: Tensor, draws: Draws, strength: float, smoothness: float, shear: float) -> Tensor:
-    """An affine map that moves three points at random, then a smooth random displacement.
-
-    All three parameters are parts of the side. Smoothed noise weakens as the width of the blur
-    grows, so that its strength is scaled a second time.
-    """
+def elastic(
+    x: Tensor, draws: Draws, pixel: float, strength: float, smoothness: float, shear: float
+) -> Tensor:  # fmt: skip
+    """An affine map that moves three points at random, then a smooth random displacement."""
     height, width = x.shape[-2:]
-    length = min(height, width)
     rows, columns = (torch.arange(size, device=x.device, dtype=x.dtype) for size in (height, width))
     noise = 2 * draws.uniform(x.new_zeros(len(x), 2, height, width)) - 1
-    move = strength * length * side(x) * blur(noise, smoothness * length, truncate=3.0)
+    move = strength * pixel * smooth_noise(noise, smoothness, pixel, truncate=3.0)
     down, along = rows[:, None] + move[:, 0], columns + move[:, 1]  # (batch, height, width)
-    matrix = _affine(x, draws, shear * length)
+    matrix = _affine(x, draws, shear * pixel)
 
     def mapped(axis: int) -> Tensor:
         slope = matrix[:, :, axis, None, None]
@@ -38,13 +35,29 @@ def elastic(x: Tensor, draws: Draws, strength: float, smoothness: float, shear: 
     return sample(x, mapped(0), mapped(1))
 
 
-def pixelate(x: Tensor, draws: Draws, part: float) -> Tensor:
+def saturate(x: Tensor, draws: Draws, pixel: float, part: float, more: float) -> Tensor:
+    """Multiplies the saturation, adds to it, and keeps hue and value.
+
+    As in the published code, what has no hue turns red where something is added. Images of one
+    channel have no saturation and stay.
+    """
+    if x.shape[1] == 1:
+        return x.clone()
+    value = x.amax(1, keepdim=True)
+    span = value - x.amin(1, keepdim=True)  # saturation times value
+    wanted = (part * span + more * value).minimum(value)
+    red = x.new_tensor([0.0, 1.0, 1.0])[:, None, None]
+    away = torch.where(span > 0, (value - x) / span.clamp_min(1e-12), red)
+    return value - wanted * away
+
+
+def pixelate(x: Tensor, draws: Draws, pixel: float, part: float) -> Tensor:
     """Shrinks to this part of the side, and enlarges without smoothing."""
     height, width = (_coarse(size, max(1, int(size * part))).to(x) for size in x.shape[-2:])
     return height @ x @ width.T
 
 
-def jpeg(x: Tensor, draws: Draws, quality: int) -> Tensor:
+def jpeg(x: Tensor, draws: Draws, pixel: float, quality: int) -> Tensor:
     """Compresses at this quality; its blocks of 8 pixels do not grow with the image."""
     from PIL import Image
 

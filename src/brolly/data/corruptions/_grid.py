@@ -7,13 +7,14 @@ import math
 import torch
 from torch import Tensor
 
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
-def side(x: Tensor) -> float:
-    """Shorter side of `(batch, channels, height, width)` images, as a multiple of 32 pixels.
 
-    The published parameters are for images of 32 x 32; lengths among them are multiplied by it.
-    """
-    return min(x.shape[-2:]) / 32
+def grey(x: Tensor) -> Tensor:
+    """Luma of colour images, `(batch, 1, height, width)`; grey images as they are."""
+    if x.shape[1] == 1:
+        return x
+    return (x * x.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
 
 
 def mirrored(position: Tensor, size: int) -> Tensor:
@@ -49,16 +50,37 @@ def gaussian(sigma: float, radius: int) -> Tensor:
 
 def blur(x: Tensor, sigma: float, truncate: float = 4.0) -> Tensor:
     """Gaussian blur; the kernel ends at `truncate` standard deviations."""
-    taps = gaussian(sigma, int(truncate * sigma + 0.5))
+    taps = _taps(sigma, truncate)
     return convolve(convolve(x, taps[None, :]), taps[:, None])
 
 
+def smooth_noise(noise: Tensor, sigma: float, pixel: float, truncate: float = 4.0) -> Tensor:
+    """Noise blurred by `sigma` published pixels, as strong as if the pixels were of that size.
+
+    The wider the blur, the weaker is what it leaves of noise; the taps say by how much.
+    """
+    published, here = (
+        float(_taps(width, truncate).square().sum()) for width in (sigma, sigma * pixel)
+    )
+    return blur(noise, sigma * pixel, truncate) * (published / here)
+
+
+def _taps(sigma: float, truncate: float) -> Tensor:
+    return gaussian(sigma, int(truncate * sigma + 0.5))
+
+
 def zoom(x: Tensor, factor: float) -> Tensor:
-    """Enlarges about the centre, with linear interpolation; the size stays."""
+    """Enlarges with linear interpolation; the size stays.
+
+    As in the published code, whole pixels about the centre are kept, so that the enlargement comes
+    in steps and leans to the first row and column.
+    """
     for axis in (-2, -1):
         size = x.shape[axis]
-        centre = (size - 1) / 2
-        position = centre + (torch.arange(size, dtype=torch.float64) - centre) / factor
+        kept = math.ceil(size / factor)
+        enlarged = round(kept * factor)
+        shown = torch.arange(size, dtype=torch.float64) + (enlarged - size) // 2
+        position = (size - kept) // 2 + shown * (kept - 1) / max(enlarged - 1, 1)
         low = position.floor()
         part = (position - low).to(x)
         below = x.index_select(axis, mirrored(low.long(), size).to(x.device))
@@ -68,8 +90,11 @@ def zoom(x: Tensor, factor: float) -> Tensor:
     return x
 
 
-def sample(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Values between the pixels, at `(batch, height, width)` positions, linearly interpolated."""
+def sample(x: Tensor, rows: Tensor, columns: Tensor, *, mirror: bool = True) -> Tensor:
+    """Values between the pixels, at `(batch, height, width)` positions, linearly interpolated.
+
+    Outside is the mirror image, or black.
+    """
     height, width = x.shape[-2:]
     top, left = rows.floor(), columns.floor()
     down, right = (rows - top)[:, None], (columns - left)[:, None]  # (batch, 1, height, width)
@@ -78,7 +103,11 @@ def sample(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         row = mirrored(top.long() + below, height)
         column = mirrored(left.long() + beside, width)
         place = (row * width + column).flatten(1)[:, None].expand(-1, x.shape[1], -1)
-        return x.flatten(2).gather(2, place).reshape(x.shape)
+        value = x.flatten(2).gather(2, place).reshape(x.shape)
+        if mirror:
+            return value
+        inside = (row == top.long() + below) & (column == left.long() + beside)
+        return value * inside[:, None]
 
     upper = at(0, 0) + right * (at(0, 1) - at(0, 0))
     lower = at(1, 0) + right * (at(1, 1) - at(1, 0))

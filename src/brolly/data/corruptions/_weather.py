@@ -8,49 +8,68 @@ import torch
 from torch import Tensor
 
 from ..._draws import Draws
-from ._grid import side, streak, zoom
+from ._grid import grey, streak, zoom
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _CRYSTALS = 12
+_CELL = 8  # published pixels from one point of a wide cloud to the next
 _TINT = (0.85, 0.95, 1.0)  # ice is a little blue
 
 
 def snow(
-    x: Tensor, draws: Draws, mean: float, scale: float, flake: float, least: float,
+    x: Tensor, draws: Draws, pixel: float, mean: float, scale: float, flake: float, least: float,
     radius: float, sigma: float, kept: float,
 ) -> Tensor:  # fmt: skip
     """Flakes from noise, driven by the wind, over a picture that pales."""
     layer = mean + scale * draws.normal(x[:, :1])
-    layer = zoom(layer, max(flake * side(x), 1.0))
+    layer = zoom(layer, max(flake * pixel, 1.0))
     layer = layer.masked_fill(layer < least, 0.0).clamp(0, 1)
     angle = (draws.uniform(x[:, 0, 0, 0]) - 1.5) * (math.pi / 2)  # -135 to -45 degrees
-    layer = streak(layer, radius * side(x), sigma * side(x), angle)
-    pale = torch.maximum(x, _grey(x) * 1.5 + 0.5)
+    layer = streak(layer, radius * pixel, sigma * pixel, angle)
+    pale = torch.maximum(x, grey(x) * 1.5 + 0.5)
     return kept * x + (1 - kept) * pale + layer + layer.flip(-1, -2)
 
 
-def frost(x: Tensor, draws: Draws, picture: float, ice: float) -> Tensor:
+def frost(x: Tensor, draws: Draws, pixel: float, picture: float, ice: float) -> Tensor:
     """The picture behind ice crystals."""
     return picture * x + ice * _crystals(x, draws)
 
 
-def fog(x: Tensor, draws: Draws, density: float, roughness: float) -> Tensor:
+def fog(x: Tensor, draws: Draws, pixel: float, density: float, roughness: float) -> Tensor:
     """Adds a cloud, and scales to the range of the clear image."""
-    brightest = x.flatten(1).amax(1)[:, None, None, None]
-    return (x + density * _plasma(x, draws, roughness)) * brightest / (brightest + density)
+    side = max(2, 1 << math.ceil(math.log2(max(x.shape[-2:]))))
+    cloud = _refined(x.new_zeros(len(x), side, side), draws, side, 1.0, roughness)
+    low, high = _range(cloud)
+    return _fogged(x, (cloud - low) / (high - low), density)
 
 
-def brightness(x: Tensor, draws: Draws, more: float) -> Tensor:
+def distant_fog(x: Tensor, draws: Draws, pixel: float, density: float, roughness: float) -> Tensor:
+    """The same with the corner of a cloud nine times as wide.
+
+    That cloud is made of 32 x 32 points, and only the corner is refined; its range is that of those
+    points.
+    """
+    step = 1 << max(0, round(math.log2(_CELL * pixel)))  # pixels from one of those points to next
+    levels = 5
+    coarse = _refined(x.new_zeros(len(x), 32, 32), draws, 32, 1.0, roughness)
+    low, high = _range(coarse)
+    # The cloud goes on beyond its borders as on the other side. What is wrong at the borders of
+    # the refined part, which has other neighbours, reaches less than two points inwards.
+    rows, columns = (
+        torch.arange(-2, math.ceil(size / step) + 2, device=x.device) % 32 for size in x.shape[-2:]
+    )
+    part = coarse[:, rows[:, None], columns]
+    spread = part.new_zeros(len(x), len(rows) * step, len(columns) * step)
+    spread[:, ::step, ::step] = part
+    cloud = _refined(spread, draws, step, roughness ** (-2 * levels), roughness)
+    cloud = cloud[:, 2 * step :, 2 * step :]
+    return _fogged(x, ((cloud - low) / (high - low)).clamp(0, 1), density)
+
+
+def brightness(x: Tensor, draws: Draws, pixel: float, more: float) -> Tensor:
     """Raises the value (the largest channel) and keeps hue and saturation."""
     value = x.amax(1, keepdim=True)
     raised = (value + more).clamp(max=1)
     return torch.where(value > 0, x * raised / value.clamp_min(1e-12), raised)
-
-
-def _grey(x: Tensor) -> Tensor:
-    if x.shape[1] == 1:
-        return x
-    return (x * x.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
 
 
 def _crystals(x: Tensor, draws: Draws) -> Tensor:
@@ -76,15 +95,24 @@ def _crystals(x: Tensor, draws: Draws) -> Tensor:
     return ice * x.new_tensor(_TINT)[:, None, None] if channels == 3 else ice
 
 
-def _plasma(x: Tensor, draws: Draws, roughness: float) -> Tensor:
-    """A cloud in [0, 1], `(batch, 1, height, width)`, by the diamond-square algorithm.
-
-    The disturbance of a midpoint falls by the square of `roughness` from one scale to the next.
-    """
+def _fogged(x: Tensor, cloud: Tensor, density: float) -> Tensor:
     height, width = x.shape[-2:]
-    step = max(2, 1 << math.ceil(math.log2(max(height, width))))
-    cloud = x.new_zeros(len(x), step, step)
-    reach = 1.0
+    brightest = x.flatten(1).amax(1)[:, None, None, None]
+    cloud = cloud[:, None, :height, :width]
+    return (x + density * cloud) * brightest / (brightest + density)
+
+
+def _range(cloud: Tensor) -> tuple[Tensor, Tensor]:
+    flat = cloud.flatten(1)
+    return flat.amin(1)[:, None, None], flat.amax(1)[:, None, None]
+
+
+def _refined(cloud: Tensor, draws: Draws, step: int, reach: float, roughness: float) -> Tensor:
+    """Fills in what lies between every `step`-th point, by the diamond-square algorithm.
+
+    A midpoint is the mean of its neighbours and a disturbance up to `reach`, which falls by the
+    square of `roughness` from one scale to the next.
+    """
 
     def disturbed(neighbours: Tensor) -> Tensor:
         return neighbours / 4 + reach * (2 * draws.uniform(neighbours) - 1)
@@ -100,6 +128,4 @@ def _plasma(x: Tensor, draws: Draws, roughness: float) -> Tensor:
         )
         cloud[:, half::step, ::step] = disturbed(pair + centre + centre.roll(1, 2))
         step, reach = half, reach / roughness**2
-    cloud = cloud - cloud.flatten(1).amin(1)[:, None, None]
-    cloud = cloud / cloud.flatten(1).amax(1)[:, None, None]
-    return cloud[:, None, :height, :width]
+    return cloud
