@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -225,7 +227,8 @@ def _naming(path: Path) -> Iterator[None]:
     """Errors of the system say which file was to be written."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        number = getattr(error, "errno", None)
-        what = getattr(error, "strerror", None) or " ".join(str(error).split())
+    except (OSError, RuntimeError) as error:  # HDF5 raises either
+        found = re.search(r"errno = (\d+)", str(error))
+        number = getattr(error, "errno", None) or (int(found[1]) if found else None)
+        what = os.strerror(number) if number else " ".join(str(error).split())
         raise OSError(number, what, str(path)) from error
