@@ -280,7 +280,7 @@ def _as_inputs(array: np.ndarray, where: str) -> Tensor:
         is_pixels = array.ndim == 4 and array.dtype.kind in "ui" and array.size > 0
         fits = is_pixels and array.min() >= 0 and array.max() <= 255
         array = array.astype(np.uint8) if fits else single(array)
-    if not np.isfinite(array).all():
+    if array.dtype != np.uint8 and not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array))[0, 0])
         raise ValueError(f"{where} holds NaN or infinity (example {row}); expected finite numbers")
     return torch.from_numpy(np.ascontiguousarray(array))
