@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
+from ._data_check import check
 from ._data_pack import pack, show, verify
 from ._preview import preview
 
@@ -13,3 +14,4 @@ data.command(preview)
 data.command(pack)
 data.command(show)
 data.command(verify)
+data.command(check)

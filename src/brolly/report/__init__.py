@@ -1,5 +1,6 @@
 """The report: how robust a network is, on one page, from saved results only."""
 
+from ._data import write_data_check as write_data_check
 from ._learning_curve import write_curve as write_curve
 from ._results import BrokenExamples as BrokenExamples
 from ._results import RunResults as RunResults

@@ -130,7 +130,7 @@ def _near(whole: Whole, near: Tensor, apart: Tensor) -> Finding:
 
 
 def _leaks(whole: Whole, near: Tensor) -> Finding:
-    later = {name: count for name, count in whole.count(near[:, 1].unique()).items()}
+    later = whole.count(near[:, 1].unique())
     known = {name: later[name] for name in whole.names[1:]}
     many = any(known[s.split.name] > _FEW_NEAR * len(s) for s in whole.scans[1:])
     return Finding(

@@ -23,6 +23,7 @@ class Scan:
         split: The split.
         hashes: 128 bits that name the stored bytes, `(n, 2)`.
         low, high: Least and largest value in input units, `(n,)`; NaN where any value is.
+        spread: The largest difference of two values of one channel, `(n,)`.
         brightness: Mean value, `(n,)`.
         spectra: See `spectrum`, `(n, k)`; without columns where inputs are no images.
         mean, std: Of each channel.
@@ -32,6 +33,7 @@ class Scan:
     hashes: Tensor
     low: Tensor
     high: Tensor
+    spread: Tensor
     brightness: Tensor
     spectra: Tensor
     mean: tuple[float, ...]
@@ -56,20 +58,23 @@ def scan(split: Split) -> Scan:
             for row in flat.view(torch.uint8).numpy()
         ]
         values = flat.double() / split.scale
-        numbers.append(torch.stack([values.amin(1), values.amax(1), values.mean(1)], 1))
+        channels = values.reshape(len(rows), rows.shape[1] if rows.ndim > 2 else 1, -1)
+        lows, highs = channels.amin(2), channels.amax(2)
+        spread = (highs - lows).amax(1)
+        numbers.append(torch.stack([lows.amin(1), highs.amax(1), spread, values.mean(1)], 1))
         if is_picture(split.shape):
             spectra.append(spectrum(rows))
-        channels = rows.transpose(0, 1).flatten(1) if rows.ndim > 2 else flat.reshape(1, -1)
-        channels = channels.double().nan_to_num(0, 0, 0) / split.scale
-        count += channels.shape[1]
-        total, squares = total + channels.sum(1), squares + (channels**2).sum(1)
+        channels = channels.nan_to_num(0, 0, 0)
+        count += len(rows) * channels.shape[2]
+        total, squares = total + channels.sum((0, 2)), squares + (channels**2).sum((0, 2))
     mean = total / max(count, 1)
     std = (squares / max(count, 1) - mean**2).clamp(min=0).sqrt()
-    low, high, brightness = (torch.cat(numbers) if numbers else torch.zeros(0, 3)).unbind(1)
+    columns = torch.cat(numbers) if numbers else torch.zeros(0, 4)
+    low, high, spread, brightness = columns.unbind(1)
     return Scan(
         split,
         torch.from_numpy(np.frombuffer(b"".join(hashes), np.int64).reshape(-1, 2).copy()),
-        low, high, brightness,
+        low, high, spread, brightness,
         torch.cat(spectra) if spectra else torch.zeros(len(split), 0),
         tuple(mean.tolist()),
         tuple(std.tolist()),

@@ -38,25 +38,25 @@ def _bounds(whole: Whole, bounds: tuple[float, float]) -> Finding:
     return Finding(
         "values-in-bounds",
         "fail" if len(rows) else "pass",
-        f"{len(rows):,} of {len(low):,} inputs leave {list(bounds)}, {nan:,} of them with NaN or "
+        f"{len(rows):,} of {len(low):,} inputs leave [{bounds[0]:g}, {bounds[1]:g}], {nan:,} of them with NaN or "
         f"infinity; finite values span {span}. Pass bounds or rescale."
         if len(rows)
-        else f"Values span {span}, within {list(bounds)}.",
+        else f"Values span {span}, within [{bounds[0]:g}, {bounds[1]:g}].",
         "any value that is NaN, infinite or outside the bounds",
         _examples(whole, rows),
     )
 
 
 def _constant(whole: Whole) -> Finding:
-    low, high = whole.all(lambda scan: scan.low), whole.all(lambda scan: scan.high)
-    rows = (low == high).nonzero()[:, 0]
+    spread = whole.all(lambda scan: scan.spread)
+    rows = (spread == 0).nonzero()[:, 0]
     return Finding(
         "constant-inputs",
-        "fail" if len(rows) >= _MANY * len(low) > 0 else "warn" if len(rows) else "pass",
-        f"{len(rows):,} of {len(low):,} inputs hold one value only."
+        "fail" if len(rows) >= _MANY * len(spread) > 0 else "warn" if len(rows) else "pass",
+        f"{len(rows):,} of {len(spread):,} inputs hold one value, or one colour, only."
         if len(rows)
-        else "No input holds one value only.",
-        f"any input whose values are all equal; a failure from {_MANY:.0%}",
+        else "No input holds one value, or one colour, only.",
+        f"any input whose values are all equal in each channel; a failure from {_MANY:.0%}",
         _examples(whole, rows),
     )
 
