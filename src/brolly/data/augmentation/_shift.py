@@ -28,7 +28,7 @@ class Shift(Geometric):
         >>> import torch, brolly
         >>> x = torch.ones(1, 1, 8, 8)
         >>> brolly.Shift(2)(x, torch.Generator().manual_seed(1)).sum()
-        tensor(48.)
+        tensor(36.)
     """
 
     pixels: int = 2
