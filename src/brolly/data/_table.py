@@ -7,7 +7,7 @@ import dataclasses
 import io
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,23 +49,17 @@ def read_csv(path: Path, reading: Reading) -> Source:
     at = {name: names.index(name) for name in special}
     table = _Table(columns, [], [], [])
     for line, cells in rows:
-        if len(cells) != len(names):
-            raise ValueError(
-                f"{path}, line {line} has {len(cells)} cells; expected {len(names)}, one for each "
-                "column"
-            )
-        for name, place in at.items():
-            if not cells[place].strip():
-                raise ValueError(f"{path}, line {line}, column {name} is empty")
+        where = f"{path}, line {line}"
+        _check(cells, len(names), at, where)
         table.labels.append(cells[at[columns.label]].strip())
         if columns.split is not None:
-            table.splits.append(_split(cells[at[columns.split]], f"{path}, line {line}"))
+            table.splits.append(_split(cells[at[columns.split]], where))
         if columns.text is not None:
             table.inputs.append(cells[at[columns.text]])
             continue
         for place in sorted(at.values(), reverse=True):
             del cells[place]
-        table.inputs.append(_numbers(cells, columns.features, f"{path}, line {line}"))
+        table.inputs.append(_numbers(cells, columns.features, where))
     return table.source(path, reading)
 
 
@@ -214,6 +208,14 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         yield from ((reader.line_num, cells) for cells in reader if cells)
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
+
+
+def _check(cells: list[str], width: int, filled: Mapping[str, int], where: str) -> None:
+    if len(cells) != width:
+        raise ValueError(f"{where} has {len(cells)} cells; expected {width}, one for each column")
+    for name, place in filled.items():
+        if not cells[place].strip():
+            raise ValueError(f"{where}, column {name} is empty")
 
 
 def _split(cell: str, where: str) -> str:
