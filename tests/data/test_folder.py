@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -116,6 +118,37 @@ def test_lossless_formats_come_back_exactly(tmp_path, suffix):
     write_classes(tmp_path, ("a",), 1, f"{{}}.{suffix}", lossless=True)
     images, _ = load(tmp_path)
     assert np.array_equal(images[0].permute(1, 2, 0), pixels())
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp", "gif"])
+def test_headers_that_do_not_lie_in_the_first_bytes(tmp_path, suffix):
+    options = {"compression": "tiff_lzw"} if suffix == "tif" else {"lossless": True}
+    write(tmp_path / "a" / f"1.{suffix}", pixels(0, 190, 191), **options)
+    assert (tmp_path / "a" / f"1.{suffix}").stat().st_size > 2**14
+    with Image.open(tmp_path / "a" / f"1.{suffix}") as image:
+        expected = np.asarray(image.convert("RGB"))
+    images, _ = load(tmp_path)
+    assert np.array_equal(images[0].permute(1, 2, 0), expected)
+
+
+def test_the_high_byte_is_taken_of_16_bit_colour(tmp_path):
+    values = np.random.default_rng(0).integers(0, 2**16, (4, 3, 3)).astype(">u2")
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", 3, 4, 16, 2, 0, 0, 0),
+        b"IDAT": zlib.compress(rows),
+        b"IEND": b"",
+    }
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+            for kind, body in chunks.items()
+        )
+    )
+    images, _ = load(tmp_path)
+    assert np.array_equal(images[0].permute(1, 2, 0), values >> 8)
 
 
 @pytest.mark.parametrize(

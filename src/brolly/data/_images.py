@@ -146,18 +146,13 @@ def open_images(
     """
     headers: dict[str, Header] = {}
     broken: dict[str, ValueError] = {}
-    with warnings.catch_warnings():
-        # Pillow warns of images with very many pixels; here they are an error.
-        from PIL import Image
-
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for name in names:
-            try:
-                headers[name] = read_header(members, name)
-            except ValueError as error:
-                if not reading.skip_broken:
-                    raise
-                broken[name] = error
+    for name in names:
+        try:
+            headers[name] = read_header(members, name)
+        except ValueError as error:
+            if not reading.skip_broken:
+                raise
+            broken[name] = error
     if not headers:
         raise next(iter(broken.values()))
     size, mode = _agreed(members, headers, reading)
@@ -184,14 +179,19 @@ def read_header(members: Members, name: str) -> Header:
     Raises:
         ValueError: It is no image, or one with too many pixels.
     """
+    from PIL import Image
+
     fault: Exception | None = None
     # All of it where its start does not do: the directory of a TIFF file may come last.
     for first in (_HEADER, None):
         content = members.read(name, first)
-        try:
-            return _header(content)
-        except Exception as error:  # whatever decoders raise
-            fault = error
+        with warnings.catch_warnings():
+            # Pillow warns of files that are cut, as their starts are, and of very many pixels.
+            warnings.simplefilter("error", Warning if first else Image.DecompressionBombWarning)
+            try:
+                return _header(content)
+            except Exception as error:  # whatever decoders raise
+                fault = error
     raise _broken(members, name, fault)
 
 
@@ -253,21 +253,19 @@ def _words(name: str, header: Header) -> str:
     return f"{name} is {kind} of {header.size[0]} x {header.size[1]} pixels"
 
 
-def _undecodable(files: ImageFiles) -> dict[str, ValueError]:
-    def attempt(picture: Picture) -> ValueError | None:
-        try:
-            files.decode(picture)
-        except ValueError as error:
-            return error
-        return None
+def _undecodable(files: ImageFiles, at_once: int = 256) -> dict[str, ValueError]:
+    def attempt(first: int) -> dict[str, ValueError]:
+        found = {}
+        for picture in files.pictures[first : first + at_once]:
+            try:
+                files.decode(picture)
+            except ValueError as error:
+                found[picture.name] = error
+        return found
 
     with ThreadPoolExecutor(_threads()) as pool:
-        errors = pool.map(attempt, files.pictures)
-        return {
-            picture.name: error
-            for picture, error in zip(files.pictures, errors, strict=True)
-            if error is not None
-        }
+        parts = pool.map(attempt, range(0, len(files), at_once))
+        return {name: error for part in parts for name, error in part.items()}
 
 
 def _decode_jpeg(content: bytes, size: tuple[int, int], mode: Mode) -> bytes:
