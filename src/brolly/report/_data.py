@@ -17,7 +17,7 @@ from ._write import environment
 
 _CLASSES, _EACH = 24, 10
 _GROUPS = 12  # of copies that are drawn for a finding
-_ROW, _BAR, _NAME = 22, 300, 120  # of the histogram, in its own units
+_ROW, _BAR, _NAME = 20, 240, 110  # of the histogram, in its own units
 
 
 @dataclasses.dataclass(frozen=True)

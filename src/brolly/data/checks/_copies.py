@@ -11,7 +11,7 @@ from ._whole import Whole
 
 _MOST_COPIES = 6  # of one input that are named
 _MANY = 0.01  # part of a split that makes a failure of a warning
-_FEW_NEAR = 0.001  # part of a split that chance alone puts near another image
+_FEW_NEAR = 0.002  # part of a split that chance alone puts near another image
 _MOST_ALIKE = 12
 
 
@@ -39,15 +39,13 @@ def check_near_copies(
     for rows in _groups(whole.all(lambda scan: scan.hashes)):
         first[rows[1:]] = False  # one of each stands for its exact copies
     pairs = similar_pairs(whole.inputs, spectra * first[:, None], generator)
-    examples = [
-        whole.example(*rows, note=f"correlation {similar:.4f}, distance {distance:.3f}")
-        for rows, similar, distance in zip(
-            pairs.rows[: 3 * MOST_EXAMPLES].tolist(), pairs.similarity.tolist(),
-            pairs.distance.tolist(), strict=False,
-        )
-    ]  # fmt: skip
     near = pairs.rows[pairs.distance <= NEAR]
-    beyond = examples[len(near) :][:_MOST_ALIKE]
+    beyond = [
+        whole.example(*rows, note=f"correlation {similar:.3f}, distance {distance:.3f}")
+        for rows, similar, distance in zip(
+            *(column[len(near) :][:_MOST_ALIKE].tolist() for column in pairs), strict=True
+        )
+    ]
     apart = whole.split_of[near[:, 0]] != whole.split_of[near[:, 1]]
     return [_near(whole, near, apart), _leaks(whole, near[apart])], beyond
 

@@ -38,8 +38,8 @@ def _bounds(whole: Whole, bounds: tuple[float, float]) -> Finding:
     return Finding(
         "values-in-bounds",
         "fail" if len(rows) else "pass",
-        f"{len(rows):,} of {len(low):,} inputs leave [{bounds[0]:g}, {bounds[1]:g}], {nan:,} of them with NaN or "
-        f"infinity; finite values span {span}. Pass bounds or rescale."
+        f"{len(rows):,} of {len(low):,} inputs leave [{bounds[0]:g}, {bounds[1]:g}], {nan:,} of "
+        f"them with NaN or infinity; finite values span {span}. Pass bounds or rescale."
         if len(rows)
         else f"Values span {span}, within [{bounds[0]:g}, {bounds[1]:g}].",
         "any value that is NaN, infinite or outside the bounds",
