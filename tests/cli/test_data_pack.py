@@ -15,11 +15,9 @@ def packed(brolly, here):
     return outcome
 
 
-def test_pack_then_train_on_the_file(brolly, packed, here, tiny):
+def test_pack(packed, here):
     assert packed.out.startswith("digits.h5: 1,797 examples, ")
     assert library.load_data(here / "digits.h5").sha256 == library.load_data("digits").sha256
-    outcome = brolly("train", "digits-plain", "data.name=digits.h5", *tiny)
-    assert outcome.code == 0, outcome.err
 
 
 def test_show_says_the_same_of_a_name_and_of_its_file(brolly, packed):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -319,15 +320,32 @@ def test_h5dump_reads_each_pixel(tmp_path, level):
     assert np.array_equal(image, source.parts["train"].inputs[40].numpy())
 
 
+def _documented(language: str) -> str:
+    """How the docs say that one image is read."""
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    (code,) = re.findall(rf"^\| {language} \| `(.*)` \|$", page, re.MULTILINE)
+    return code
+
+
+def test_python_reads_as_the_docs_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = photos()
+    pack(source, "photos.h5")
+    names = {"h5py": h5py, "i": 40}
+    exec(_documented("Python"), names)
+    names["f"].close()
+    assert np.array_equal(names["image"], source.parts["train"].inputs[40].numpy())
+    assert names["label"] == source.parts["train"].labels[40]
+
+
 @pytest.mark.parametrize("level", [0, 4])
 def test_octave_reads_each_pixel(tmp_path, level):
     program = _program("octave-cli")
     source = photos()
-    pack(source, tmp_path / "x.h5", level=level)
-    # Counted from 1 there, and the axes come in reverse; the docs say the same.
+    pack(source, tmp_path / "photos.h5", level=level)
     script = (
-        "d = load('-hdf5', 'x.h5'); image = permute(d.train.images(:, :, :, 41), [2 1 3]); "
-        "printf('%s', jsonencode(struct('image', image, 'label', d.train.labels(41))))"
+        f"i = 41; {_documented('Octave')} "
+        "printf('%s', jsonencode(struct('image', image, 'label', label)))"
     )
     told = subprocess.run(
         [program, "--norc", "--quiet", "--no-gui", "--eval", script],
