@@ -75,6 +75,7 @@ def test_sentences_are_not_read_from_images():
         {"a.txt": b"text", "b.md": b"other"},  # neither the stems nor the ends agree
         {"a.jpg": b"\xff\xd8\xff\xe0\0\x10JFIF", "a.png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"},
         {"a.txt": b"text", "b.txt": b"te\0t"},
+        {"mine.csv": b"label,a", "mine.json": b"{}"},
         {"a.txt": b"text", "b.txt": b"text", "class/a.jpg": b"picture"},
         {"pos/a.txt": b"text", "pos/b.txt": b"text"},
         {"train/a.txt": b"text", "train/b.txt": b"text", "extra/a.txt": b"text"},
@@ -117,6 +118,12 @@ def test_faults_in_a_folder_are_placed(tmp_path):
     for option in ({"size": 8}, {"label": "y"}, {"bounds": (0.0, 1.0)}):
         with pytest.raises(ValueError, match="a folder of text has no use for it"):
             load_data(tmp_path, **option)
+
+
+def test_files_called_like_splits_are_no_classes(tmp_path):
+    put(tmp_path, {"train.txt": ["1\tgood"], "test.txt": ["0\tbad"]})
+    with pytest.raises(ValueError, match=r"files called test\.txt, train\.txt; expected one for"):
+        load_data(tmp_path)
 
 
 def test_the_real_sentences(data_folder):

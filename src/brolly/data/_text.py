@@ -17,6 +17,9 @@ from ._split import Split
 TEXT_COLUMNS = ("text", "sentence")
 LABEL_COLUMNS = ("label", "class", "target", "y")
 
+#: Ends of names that say how a file is written, and so are no classes.
+_FORMS = {"", "csv", "html", "json", "jsonl", "md", "tsv", "txt", "xml", "yaml"}
+
 _UNUSED = ("size", "colour", "skip_broken", "mapping", "bounds")
 
 
@@ -85,7 +88,11 @@ def read_text_folder(path: Path, reading: Reading) -> Source:
 
 
 def is_text_folder(path: Path) -> bool:
-    """Whether `read_text_folder` is to read a folder."""
+    """Whether `read_text_folder` is to read a folder.
+
+    Raises:
+        ValueError: Its files of text are called like splits, so that they can be no classes.
+    """
     return bool(_files(path))
 
 
@@ -173,8 +180,14 @@ def _class_files(folder: Path) -> dict[str, Path]:
     if len(entries) < 2 or not all(entry.is_file() and _is_text(entry) for entry in entries):
         return {}
     if set(by_suffix) == {"txt"} and len(by_stem) == len(entries):
+        splits = [entry.name for entry in entries if split_called(entry.stem)]
+        if splits:
+            raise ValueError(
+                f"{folder} has files called {', '.join(splits)}; expected one for each class. Join "
+                "them to a .csv or .tsv file with the columns text, label and split"
+            )
         return by_stem
-    if len(by_stem) == 1 and len(by_suffix) == len(entries) and "" not in by_suffix:
+    if len(by_stem) == 1 and len(by_suffix) == len(entries) and by_suffix.keys().isdisjoint(_FORMS):
         return by_suffix
     return {}
 
