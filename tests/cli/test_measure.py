@@ -51,6 +51,21 @@ def test_measure_without_corruptions(brolly, finished: Path) -> None:
     assert out.splitlines()[-1].endswith("--examples 4 --no-corruptions --ood digits --seed 2")
 
 
+def test_measure_under_a_named_suite(brolly, finished: Path) -> None:
+    code, out, err = brolly("measure", finished, "--examples", 3, "--corruptions", "mnist-c")
+    assert (code, err) == (0, "")
+    found = Measures.load(finished / "measures" / "linf-0.15-n3-mnist-c.json")
+    assert found.corruptions is not None
+    assert found.corruptions.suite == "mnist-c"
+    assert "corruption zigzag of mnist-c ..." in out.splitlines()
+    assert "Accuracy in % under mnist-c" in (finished / "report.html").read_text()
+    assert out.splitlines()[-1].endswith("--examples 3 --corruptions mnist-c")
+    words = ["--corruptions", "mnist-c", "--no-corruptions"]
+    code, out, err = brolly("measure", finished, *words)
+    assert code != 0
+    assert "exclude each other" in err
+
+
 def test_transfer_between_two_runs(brolly, finished: Path) -> None:
     other = finished.parent / "other"
     shutil.copytree(finished, other)

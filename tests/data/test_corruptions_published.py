@@ -290,7 +290,8 @@ def published_zoom(image: Picture, factor: float) -> Picture:
     size = len(image)
     kept = int(np.ceil(size / factor))
     top = (size - kept) // 2
-    large = ndimage.zoom(image[top : top + kept, top : top + kept], factor, order=1)
+    cut = image[top : top + kept, top : top + kept]
+    large = np.asarray(ndimage.zoom(cut, factor, order=1))
     trim = (len(large) - size) // 2
     return large[trim : trim + size, trim : trim + size]
 
@@ -470,8 +471,9 @@ def published_edges(image: Picture) -> Picture:
                 <= here
                 for way in (1, -1)
             )
-    parts, count = ndimage.label(ridge & (strength >= 0.1), np.ones((3, 3)))
-    strong = [part for part in range(1, count + 1) if (strength[parts == part] >= 0.2).any()]
+    parts = np.zeros(image.shape, dtype=int)
+    ndimage.label(ridge & (strength >= 0.1), np.ones((3, 3)), output=parts)
+    strong = [part for part in range(1, parts.max() + 1) if strength[parts == part].max() >= 0.2]
     return np.isin(parts, strong)
 
 
@@ -515,24 +517,19 @@ def test_clouds_are_like_the_published_ones(suite: str) -> None:
     """Mean, deviation and roughness of many clouds."""
     decay, side, map_side = (2, 32, 32) if suite == "cifar-10-c" else (1.4, 28, 256)
     random = np.random.default_rng(0)
-    count = 400 if suite == "cifar-10-c" else 30
-    clouds = [published_cloud(map_side, decay, random) for _ in range(count)]
-    # The cloud goes on beyond its borders as on the other side: each corner is as good.
-    corners = range(0, map_side, side)
-    wanted = np.stack([
-        np.roll(cloud, (-a, -b), (0, 1))[:side, :side]
-        for cloud in clouds for a in corners for b in corners
-    ])  # fmt: skip
-    x = torch.ones(600, 1, side, side, dtype=torch.float64)
+    wanted = np.stack([published_cloud(map_side, decay, random)[:side, :side] for _ in range(200)])
+    x = torch.ones(300, 1, side, side, dtype=torch.float64)
     if suite == "mnist-c":
-        found = distant_fog(x, streams(600), 1.0, 1.0, decay)[:, 0]
+        found = distant_fog(x, streams(300), 1.0, 1.0, decay)[:, 0]
     else:
         found = corrupt(x, "fog", 4)[:, 0]
     cloud = (found * 2 - 1).numpy()  # density 1 on white: (1 + cloud) / 2
-    assert cloud.mean() == pytest.approx(wanted.mean(), abs=0.06)
-    assert cloud.std((1, 2)).mean() == pytest.approx(wanted.std((1, 2)).mean(), rel=0.15)
+    assert cloud.mean() == pytest.approx(wanted.mean(), abs=0.03)
+    means, deviations = cloud.mean((1, 2)), cloud.std((1, 2))
+    assert means.std() == pytest.approx(wanted.mean((1, 2)).std(), rel=0.25)
+    assert deviations.mean() == pytest.approx(wanted.std((1, 2)).mean(), rel=0.1)
     rough = [np.abs(np.diff(each, axis=2)).mean() for each in (cloud, wanted)]
-    assert rough[0] == pytest.approx(rough[1], rel=0.15)
+    assert rough[0] == pytest.approx(rough[1], rel=0.05)
 
 
 # What holds for all of them

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from brolly.evaluation import CorruptionCell, CorruptionTable, Count, Estimate
@@ -35,7 +37,13 @@ def test_mistakes() -> None:
     perfect = table((100,) * 5, (90,) * 5)
     with pytest.raises(ValueError, match="no error under 'fog'"):
         MINE.mean_corruption_error(perfect)
-    with pytest.raises(ValueError, match="no 'snow' of severity 1; expected one of fog, jpeg"):
+    with pytest.raises(ValueError, match="no 'snow' of severity 1; cifar-10-c has fog 1, fog 2"):
         MINE.accuracy("snow", 1)
     with pytest.raises(ValueError, match="there is no 'snow'"):
         MINE.error("snow")
+
+
+def test_a_baseline_of_another_suite_is_refused() -> None:
+    other = dataclasses.replace(OTHER, suite="mnist-c")
+    with pytest.raises(ValueError, match="those of cifar-10-c, the baseline's those of mnist-c"):
+        MINE.mean_corruption_error(other)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from brolly import APGD, L0, L2, Dataset, Linf, Measures, load_data, measure
-from brolly.data import CORRUPTIONS, Split
+from brolly.data import CORRUPTIONS, MNIST_C, Split
 from brolly.evaluation import SCORES, Count, class_measures, fit_temperature
 from brolly.evaluation._records import save_record
 from brolly.evaluation._worst_case import confident_errors, undetected_errors
@@ -180,6 +180,7 @@ def test_inputs_in_other_bounds(two, found: Measures, quick) -> None:
 def test_corruptions_are_counted(two, found: Measures) -> None:
     table = found.corruptions
     assert table is not None
+    assert table.suite == "cifar-10-c"
     assert table.kinds == tuple(CORRUPTIONS)
     assert len(table.cells) == 75
     assert table.clean == found.clean
@@ -188,6 +189,21 @@ def test_corruptions_are_counted(two, found: Measures) -> None:
     assert table.mean_error.low < mean < table.mean_error.high
     assert table.mean_corruption_error() == pytest.approx(mean)
     assert table.error("fog") > 1 - found.clean.rate
+
+
+def test_a_suite_that_is_named(two) -> None:
+    options = {"examples": 12, "corruptions": "mnist-c"}
+    found = measure(two.model, dataset(two.split), two.threat, **options)
+    table = found.corruptions
+    assert table is not None
+    assert table.suite == "mnist-c"
+    assert table.kinds == tuple(MNIST_C)
+    assert [(cell.severity,) for cell in table.cells] == [
+        corruption.measured for corruption in MNIST_C.values()
+    ]
+    assert "accuracy under mnist-c" in repr(found)
+    with pytest.raises(ValueError, match="Did you mean 'mnist-c'"):
+        measure(two.model, dataset(two.split), two.threat, corruptions="mnist")
 
 
 def test_inputs_that_are_no_images_have_no_corruptions(quick) -> None:

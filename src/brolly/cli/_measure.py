@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from ._command import command
 
@@ -12,7 +15,8 @@ def measure(
     *,
     threat: str | None = None,
     examples: int | None = None,
-    corruptions: bool = True,
+    corruptions: Literal["cifar-10-c", "imagenet-c", "mnist-c"] | None = None,
+    no_corruptions: Annotated[bool, Parameter(negative="")] = False,
     ood: str | None = None,
     baseline: Path | None = None,
     batch_size: int = 256,
@@ -31,7 +35,10 @@ def measure(
     examples
         How many test examples, from the first; all if not given.
     corruptions
-        Whether to measure accuracy under 15 types of corruption at 5 severities.
+        Suite to measure accuracy under; if not given, cifar-10-c for images whose shorter side is
+        up to 84 pixels, imagenet-c for larger ones.
+    no_corruptions
+        Leave corruptions out.
     ood
         Data set of foreign inputs, beside uniform noise; mnist for fashion-mnist if not given.
     baseline
@@ -57,14 +64,17 @@ def measure(
     parts = ["measure", str(run)]
     parts += ["--threat", threat] if threat else []
     parts += ["--examples", str(examples)] if examples is not None else []
-    parts += [] if corruptions else ["--no-corruptions"]
+    parts += ["--corruptions", corruptions] if corruptions else []
+    parts += ["--no-corruptions"] if no_corruptions else []
     parts += ["--ood", ood] if ood else []
     parts += ["--seed", str(seed)] if seed else []
     again = command(*parts, data_dir=data_dir, device=device)
+    if corruptions and no_corruptions:
+        raise ValueError(f"--corruptions {corruptions} and --no-corruptions exclude each other")
     folder = RunFolder(run)
     folder.check()
     compared = None if baseline is None else Measures.load(baseline).corruptions
-    if baseline is not None and (compared is None or not corruptions):
+    if baseline is not None and (compared is None or no_corruptions):
         raise ValueError(f"{baseline} is to be compared with, but corruptions were left out")
     with folder.locked():
         recipe, model, data = load_run(run, data_dir)
@@ -75,7 +85,7 @@ def measure(
             ball,
             examples=examples,
             seed=seed,
-            corruptions=corruptions,
+            corruptions=False if no_corruptions else corruptions or True,
             ood=load_data(ood, data_dir=data_dir) if ood else default_ood(data, data_dir),
             batch_size=batch_size,
             device=device,
@@ -86,6 +96,7 @@ def measure(
         stem = str(ball).replace(":", "-")
         stem += f"-n{examples}" if examples is not None else ""
         stem += f"-seed{seed}" if seed else ""
+        stem += f"-{corruptions}" if corruptions else ""
         file = run / "measures" / f"{stem}.json"
         found.save(file)
     page = write_report(folder.report, [read_run(run, data.test)])

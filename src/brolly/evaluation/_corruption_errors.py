@@ -19,17 +19,19 @@ class CorruptionCell:
 
 @dataclasses.dataclass(frozen=True)
 class CorruptionTable:
-    """Accuracy by type and severity (Hendrycks & Dietterich 2019).
+    """Accuracy by type and severity (Hendrycks & Dietterich 2019, Mu & Gilmer 2019).
 
     Attributes:
         clean: Accuracy without corruption, on the same examples.
         cells: One for each type and severity; types in the published order, severities rising.
         mean_error: Mean error over all cells.
+        suite: Whose types and parameters they are, such as `cifar-10-c` or `mnist-c`.
     """
 
     clean: Count
     cells: tuple[CorruptionCell, ...]
     mean_error: Estimate
+    suite: str = "cifar-10-c"
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -42,8 +44,8 @@ class CorruptionTable:
             if (cell.kind, cell.severity) == (kind, severity):
                 return cell.accuracy
         raise ValueError(
-            f"there is no {kind!r} of severity {severity}; expected one of {', '.join(self.kinds)} "
-            "and a severity from 1 to 5"
+            f"there is no {kind!r} of severity {severity}; {self.suite} has "
+            + ", ".join(f"{cell.kind} {cell.severity}" for cell in self.cells)
         )
 
     def error(self, kind: str) -> float:
@@ -61,8 +63,13 @@ class CorruptionTable:
                 the errors themselves.
 
         Raises:
-            ValueError: The baseline lacks a type, or makes no error under one.
+            ValueError: The baseline is of another suite, lacks a type, or makes no error under one.
         """
+        if baseline is not None and baseline.suite != self.suite:
+            raise ValueError(
+                f"these corruptions are those of {self.suite}, the baseline's those of "
+                f"{baseline.suite}; measure both under the same"
+            )
         ratios = []
         for kind in self.kinds:
             unit = 1.0 if baseline is None else baseline.error(kind)

@@ -15,7 +15,16 @@ from torch import Tensor, nn
 from .._device import pick_device
 from .._draws import Draws
 from .._environment import describe_environment
-from ..data import CORRUPTIONS, SEVERITIES, Dataset, Split, as_split, corrupt, is_here, load_data
+from ..data import (
+    Dataset,
+    Split,
+    Suite,
+    as_split,
+    corrupt,
+    find_suite,
+    is_here,
+    load_data,
+)
 from ..threats import Threat
 from ._calibration import CalibrationMeasures, calibration, fit_temperature
 from ._classes import class_measures
@@ -45,7 +54,7 @@ def measure(
     *,
     examples: int | None = None,
     seed: int = 0,
-    corruptions: bool = True,
+    corruptions: str | bool = True,
     ood: Dataset | Split | Iterable[Any] | None = None,
     batch_size: int = 256,
     device: str | None = None,
@@ -66,7 +75,9 @@ def measure(
         threat: Linf, L2 or L1.
         examples: How many of the test split, from the first; None: all.
         seed: Of attacks, corruptions and intervals.
-        corruptions: Whether to measure accuracy under corruptions (75 looks at every example).
+        corruptions: The suite to measure accuracy under: `cifar-10-c` or `imagenet-c` (75 looks at
+            every example), or `mnist-c` (15). True: `cifar-10-c` for images whose shorter side is
+            up to 84 pixels, `imagenet-c` for larger ones. False: none.
         ood: Foreign inputs of the same shape, beside uniform noise; of a data set, its test split.
             None: MNIST for Fashion-MNIST where it is on this machine, else nothing.
         batch_size: Examples looked at a time.
@@ -91,6 +102,7 @@ def measure(
     _check_data(data)
     check_extent(data.test, threat, examples, batch_size)
     attack, foreign = confident_errors(threat), _foreign(data, ood)
+    suite = _suite(corruptions, data.shape)
     started = time.monotonic()
     tell = on_progress or (lambda stage: None)
     device = pick_device(device)
@@ -129,7 +141,7 @@ def measure(
         adversarial_detection=work.adversarial_detections(
             split.first(_DETECTED), clean, adversarial, validation, tell
         ),
-        corruptions=work.corruption_table(split, right, tell) if corruptions else None,
+        corruptions=None if suite is None else work.corruption_table(suite, split, right, tell),
         warnings=(
             *([_RANDOM] if work.look.draws_random_numbers(split) else []),
             *_warnings({"clean": clean, "adversarial": adversarial, "validation": validation}),
@@ -207,28 +219,30 @@ class _Work:
         return tuple(found)
 
     def corruption_table(
-        self, split: Split, right: Tensor, tell: Callable[[str], None]
+        self, suite: Suite, split: Split, right: Tensor, tell: Callable[[str], None]
     ) -> CorruptionTable | None:
         """Accuracy under every corruption; None where the inputs are no images."""
         if len(split.shape) != 3 or split.shape[0] not in (1, 3):
             return None
         label, (low, high) = split.labels.cpu(), self.data.bounds
         cells, errors = [], torch.zeros(len(split), dtype=torch.float64)
-        for kind in CORRUPTIONS:
-            tell(f"corruption {kind}")
-            for severity in SEVERITIES:
+        for kind, severity in suite.measured:
+            if severity == suite.kinds[kind].measured[0]:
+                tell(f"corruption {kind} of {suite.name}")
 
-                def change(
-                    x: Tensor, y: Tensor, rows: Tensor, kind: str = kind, severity: int = severity
-                ) -> Tensor:
-                    generator = torch.Generator().manual_seed(self.look.seed)
-                    images = ((x - low) / (high - low)).clamp(0, 1)
-                    images = corrupt(images, kind, severity, generator=generator, index=rows)
-                    return low + (high - low) * images
+            def change(
+                x: Tensor, y: Tensor, rows: Tensor, kind: str = kind, severity: int = severity
+            ) -> Tensor:
+                generator = torch.Generator().manual_seed(self.look.seed)
+                images = ((x - low) / (high - low)).clamp(0, 1)
+                images = corrupt(
+                    images, kind, severity, suite=suite.name, generator=generator, index=rows
+                )
+                return low + (high - low) * images
 
-                wrong = predicted(self.look.logits(split, change)) != label
-                errors += wrong
-                cells.append(CorruptionCell(kind, severity, Count(int((~wrong).sum()), len(split))))
+            wrong = predicted(self.look.logits(split, change)) != label
+            errors += wrong
+            cells.append(CorruptionCell(kind, severity, Count(int((~wrong).sum()), len(split))))
         errors /= len(cells)
         return CorruptionTable(
             clean=Count(int(right.sum()), len(split)),
@@ -236,6 +250,7 @@ class _Work:
             mean_error=bootstrap(
                 lambda rows: float(errors[rows].mean()), len(split), seed=self.look.seed
             ),
+            suite=suite.name,
         )
 
 
@@ -289,6 +304,12 @@ def _adversarial_detection(
         clean=Count(int(kept.sum()), len(label)),
         robust=Count(int((kept & ~evaded).sum()), len(label)),
     )
+
+
+def _suite(corruptions: str | bool, shape: tuple[int, ...]) -> Suite | None:
+    if corruptions is False:
+        return None
+    return find_suite(None if corruptions is True else corruptions, shape)
 
 
 def _finite(logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

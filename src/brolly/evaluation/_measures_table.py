@@ -112,10 +112,14 @@ def _detection(name: str, found: Detection) -> Row:
 
 def _corruptions(table: CorruptionTable) -> list[Row]:
     severities = sorted({cell.severity for cell in table.cells})
-    rows: list[Row] = [("accuracy at severity", *map(str, severities), "mean")]
-    for kind in table.kinds:
-        accuracies = (f"{table.accuracy(kind, severity).rate:.1%}" for severity in severities)
-        rows.append((kind, *accuracies, f"{1 - table.error(kind):.1%}"))
+    if len(table.cells) == len(table.kinds):  # one severity each
+        rows: list[Row] = [(f"accuracy under {table.suite}", "severity", "")]
+        rows += [(cell.kind, str(cell.severity), str(cell.accuracy)) for cell in table.cells]
+    else:
+        rows = [(f"accuracy under {table.suite} at severity", *map(str, severities), "mean")]
+        for kind in table.kinds:
+            accuracies = (f"{table.accuracy(kind, severity).rate:.1%}" for severity in severities)
+            rows.append((kind, *accuracies, f"{1 - table.error(kind):.1%}"))
     mean = f"mean corruption error {table.mean_error}, clean error {1 - table.clean.rate:.4f}"
     return [*rows, (f"{mean}, n = {table.clean.total}",)]
 

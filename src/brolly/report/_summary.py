@@ -141,6 +141,7 @@ def _measures_json(measures: Measures) -> dict[str, Any]:
             "adversarial": dataclasses.asdict(measures.selective_adversarial.aurc),
         },
         "corruptions": None if corruptions is None else {
+            "suite": corruptions.suite,
             "n": corruptions.clean.total,
             "mean_error": dataclasses.asdict(corruptions.mean_error),
             "errors": {kind: corruptions.error(kind) for kind in corruptions.kinds},
@@ -215,7 +216,8 @@ def _measures_text(measures: Measures) -> list[str]:
     ]
     if (corruptions := measures.corruptions) is not None:
         parts.append(
-            f"Mean corruption error {_words.estimate(corruptions.mean_error)}, "
+            f"Mean corruption error {_words.estimate(corruptions.mean_error)} "
+            f"under {corruptions.suite}, "
             f"{_words.number(corruptions.clean.total)}."
         )
     parts += [f"Repeat: `{_plain(measures.command)}`"] if measures.command else []

@@ -35,7 +35,7 @@ def find_suite(name: str | None, shape: tuple[int, ...]) -> Suite:
         'cifar-10-c'
     """
     if name is None:
-        return IMAGENET_C if min(shape[-2:]) >= _LARGE else CIFAR_10_C
+        return IMAGENET_C if min(shape[-2:], default=0) >= _LARGE else CIFAR_10_C
     if name not in SUITES:
         raise ValueError(f"suite of corruptions {name!r} is unknown. {suggest(name, SUITES)}")
     return SUITES[name]
