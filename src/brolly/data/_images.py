@@ -7,9 +7,9 @@ import io
 import os
 import struct
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ from ._stored import Stored
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+_T = TypeVar("_T")
+
 #: What Pillow calls one channel of 8 bits, and three.
 Mode = Literal["L", "RGB"]
 
@@ -29,7 +31,7 @@ _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 turn the image by a quarter
 #: Most headers end within this many bytes.
 _HEADER = 2**14
-#: Fewer images than this are not worth starting threads for.
+#: Fewer images than this are not worth starting a thread for.
 _FEW = 16
 
 
@@ -92,23 +94,16 @@ class ImageFiles(Stored):
         Raises:
             ValueError: One of them cannot be decoded, or is of another size by now.
         """
-        count, channels, height, width = (len(rows), *self.shape[1:])
         pictures = [self.pictures[row] for row in rows.tolist()]
-        out = torch.empty(count, height, width, channels, dtype=torch.uint8)
-        if count:
-            flat, each = out.numpy().data.cast("B"), height * width * channels
+        out = torch.empty(len(rows), *self.size, len(self.mode), dtype=torch.uint8)
+        flat, each = out.numpy().reshape(-1).data, out[:1].numel()
+        step = max(-(-len(rows) // _threads()), _FEW)
 
-            def fill(first: int) -> None:
-                for at in range(first, min(first + step, count)):
-                    flat[at * each : (at + 1) * each] = self.decode(pictures[at])
+        def fill(first: int) -> None:
+            for at, picture in enumerate(pictures[first : first + step], start=first):
+                flat[at * each : (at + 1) * each] = self.decode(picture)
 
-            step = count if count < _FEW else -(-count // _threads())
-            starts = range(0, count, step)
-            if len(starts) == 1:
-                fill(0)
-            else:
-                with ThreadPoolExecutor(len(starts)) as pool:
-                    list(pool.map(fill, starts))
+        _spread(fill, range(0, len(rows), step))
         return out.permute(0, 3, 1, 2).contiguous()
 
     def decode(self, picture: Picture) -> bytes:
@@ -263,9 +258,8 @@ def _undecodable(files: ImageFiles, at_once: int = 256) -> dict[str, ValueError]
                 found[picture.name] = error
         return found
 
-    with ThreadPoolExecutor(_threads()) as pool:
-        parts = pool.map(attempt, range(0, len(files), at_once))
-        return {name: error for part in parts for name, error in part.items()}
+    parts = _spread(attempt, range(0, len(files), at_once))
+    return {name: error for part in parts for name, error in part.items()}
 
 
 def _decode_jpeg(content: bytes, size: tuple[int, int], mode: Mode) -> bytes:
@@ -317,6 +311,14 @@ def _broken(members: Members, name: str, error: Exception | None) -> ValueError:
         f"({'its content is of no known format' if unknown else error}); replace it, or leave out "
         "all such images with skip_broken=True"
     )
+
+
+def _spread(work: Callable[[int], _T], starts: range) -> list[_T]:
+    """What `work` gives at each start, in threads where there are several."""
+    if len(starts) < 2:
+        return [work(start) for start in starts]
+    with ThreadPoolExecutor(min(len(starts), _threads())) as pool:
+        return list(pool.map(work, starts))
 
 
 def _threads() -> int:
