@@ -52,7 +52,10 @@ def gather(
         (100, (1, 8, 8), 10)
     """
     if not isinstance(loader, Iterable):
-        raise ValueError(f"expected batches (x, y), got {_words(loader)}")
+        raise ValueError(
+            f"expected batches (x, y), got {_words(loader)}; of a set of single examples make them "
+            "with torch.utils.data.DataLoader(mine, batch_size=256)"
+        )
     parts = [_unpack(element, bounds) for element in loader]
     kinds = {(tuple(x.shape[1:]), x.dtype, index is None) for x, _, index in parts}
     if len(kinds) != 1:
