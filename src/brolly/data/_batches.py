@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from ._prefetch import prefetch, usable_cpus
+from ._hdf5_inputs import available_cpus
+from ._prefetch import prefetch
 from ._sampling import balanced_rows, check_every_class, shuffled_rows
 from ._split import Split
 
@@ -210,7 +211,7 @@ class Batches:
 
     @property
     def _threads(self) -> int:
-        return min(usable_cpus(), 8) if self.threads is None else self.threads
+        return min(available_cpus(), 8) if self.threads is None else self.threads
 
 
 @dataclasses.dataclass(eq=False)
