@@ -32,9 +32,10 @@ def read_known(known: Known, reading: Reading) -> Source:
 def locate(known: Known, data_dir: str | Path | None = None) -> Path | None:
     """The folder or archive that holds the files of a set; None unless all of them are here."""
     found = [_find(known, file, data_dir) for file in known.files]
-    if None in found or not found[0]:
+    first = found[0]
+    if first is None or None in found:
         return None
-    return found[0] if _is_archive(known, found[0]) else found[0].parent
+    return first if _is_archive(known, first) else first.parent
 
 
 def _find(known: Known, file: KnownFile, data_dir: str | Path | None) -> Path | None:
