@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from brolly.data import Reading, Stored, from_hugging_face, from_torch, load_data, read_source
 from brolly.data import sentences as sentences_of
+from brolly.recipes import Data
 
 
 def pixels(count=6, shape=(5, 4, 3), seed=0):
@@ -134,7 +135,7 @@ def test_hugging_face_by_name(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     data = load_data("hf:someone/some", validation=0, test=0)
     assert (data.name, data.classes) == ("someone/some", ("0", "1"))
-    assert load_data("hf:some:small", label="kind").classes == ("x", "y")
+    assert Data(name="hf:some:small", label="kind").load().classes == ("x", "y")
     with pytest.raises(ValueError, match=r"'absent' \(FileNotFoundError: no such data set\)"):
         load_data("hf:absent")
     with pytest.raises(ValueError, match="mapping is"):

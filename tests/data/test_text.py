@@ -1,11 +1,14 @@
 """Text: what is stored gives the sentences back, and folders of text are told from others."""
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import brolly
 from brolly.data import Reading, load_data, read_source, sentences
-from brolly.data._text import is_text_folder
+from brolly.data._text import is_text_folder, source_of_sentences
 
 LINES = {"neg": ["Bad.", "Schlecht – \t sehr.  "], "pos": ["好", " leading space", "two\u2028one"]}
 
@@ -51,6 +54,16 @@ def test_lines_with_labels(tmp_path):
     assert train.classes == ("10", "2")
     assert train.labels.tolist() == [1, 0, 1]
     assert sentences(train) == ["Good.", "A\ttab.", "last"]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), min_size=1, max_size=5)
+)
+def test_any_text_comes_back(texts):
+    labels = np.arange(len(texts)) % 2
+    source = source_of_sentences("mine", {"train": (texts, labels)}, "mine")
+    assert sentences(source.dataset(validation=0, test=0).train) == texts
 
 
 def test_sentences_of_a_part_in_any_order(tmp_path):
