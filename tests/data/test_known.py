@@ -4,10 +4,12 @@ import dataclasses
 import functools
 import gzip
 import hashlib
+import http.server
 import io
 import pickle
 import shutil
 import tarfile
+import threading
 import zipfile
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import pytest
 import scipy.io
 import torch
 
-from brolly.data import DATASETS, Reading, find_data, is_here, load_data
+from brolly.data import DATASETS, Reading, _download, find_data, is_here, load_data
 from brolly.data._cifar import cifar_parts
 from brolly.data._content import Content
 from brolly.data._download import DownloadError
@@ -295,13 +297,31 @@ def test_a_damaged_archive(tmp_path, cache, content, message):
 
 @pytest.mark.usefixtures("cache")
 def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
-    from brolly.data import _download
-
     monkeypatch.setattr("brolly.data._find.download", _download.download)
     (tmp_path / "cache").touch()  # a file where the folder is to be
     with pytest.raises(ValueError, match=r"could not be downloaded \(.*cache") as caught:
         read(SMALL, tmp_path / "named")
     assert str(tmp_path / "named" / "Small" / "raw" / "train-images.gz") in str(caught.value)
+
+
+def test_from_a_server_into_the_cache_and_into_memory(tmp_path, cache, monkeypatch):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format, *args):
+            pass
+
+    published = put(tmp_path / "server")
+    monkeypatch.setattr("brolly.data._find.download", _download.download)
+    handler = functools.partial(Quiet, directory=str(published))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        data = read(dataclasses.replace(SMALL, mirrors=(f"{url}none/", url)))
+        server.shutdown()
+        thread.join()
+    assert data.train.inputs.flatten().numpy().tobytes() == CONTENTS["train-images"][16:]
+    here = {path.name: path.read_bytes() for path in (cache / "Small" / "raw").iterdir()}
+    assert here == PUBLISHED
 
 
 def small_cifar() -> tuple[Known, dict[str, bytes]]:
