@@ -71,11 +71,18 @@ def preview(
     title = [f"{split.dataset}/{split.name}, seed {seed}"]
     headings: list[str] = []
     if augmentations:
-        draws = augment(augmentations, images.repeat_interleave(count, 0), generator).x
-        drawn = draws.split([len(rows) * count for rows in chosen])
-        shown = [torch.cat(pair) for pair in zip(shown, drawn, strict=True)]
+        shown = [_drawn(image, augmentations, count, generator) for image in shown]
         title += [repr(step) for step in augmentations]
         headings = ["original", *map(str, range(1, count + 1))]
     rows: list[tuple[str, Tensor]] = list(zip(names, shown, strict=True))
     write_sheet(path, rows, title=title, headings=headings)
     return len(names)
+
+
+def _drawn(
+    image: Tensor, augmentations: Sequence[Augmentation], count: int, generator: torch.Generator
+) -> Tensor:
+    """The image, or none if there is none, and what becomes of it."""
+    if not len(image):
+        return image
+    return torch.cat([image, augment(augmentations, image.repeat(count, 1, 1, 1), generator).x])

@@ -28,8 +28,8 @@ def shear(strength: Tensor, sign: Tensor) -> Tensor:
     return 0.3 * strength * sign
 
 
-def enhance(strength: Tensor, sign: Tensor) -> Tensor:
-    """Factor."""
+def factor(strength: Tensor, sign: Tensor) -> Tensor:
+    """What brightness and the like are multiplied by."""
     return 1 + 0.9 * strength * sign
 
 

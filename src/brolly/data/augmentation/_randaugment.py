@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ._base import Augmented, ImageAugmentation
-from ._operations import Amount, enhance, none, operate, rotate, shear, solarize
+from ._operations import Amount, factor, none, operate, rotate, shear, solarize
 
 
 def _translate(strength: Tensor, sign: Tensor) -> Tensor:
@@ -25,11 +25,11 @@ _TABLE: dict[str, Amount] = {
     "equalize": none,
     "rotate": rotate,
     "solarize": solarize,
-    "colour": enhance,
+    "colour": factor,
     "posterize": _posterize,
-    "contrast": enhance,
-    "brightness": enhance,
-    "sharpness": enhance,
+    "contrast": factor,
+    "brightness": factor,
+    "sharpness": factor,
     "shear-x": shear,
     "shear-y": shear,
     "translate-x": _translate,
