@@ -40,6 +40,9 @@ def check_data(data: Dataset, *, seed: int = 0) -> DataCheck:
         data: The data set; inputs may stay where they are stored.
         seed: Of the choice of images that near-duplicates are measured against.
 
+    Raises:
+        ValueError: All splits are empty.
+
     Example:
         >>> import brolly
         >>> from brolly.data import check_data
@@ -47,6 +50,8 @@ def check_data(data: Dataset, *, seed: int = 0) -> DataCheck:
         >>> check.status, check["duplicates-across-splits"].message
         ('pass', 'No input is in two splits.')
     """
+    if not any(len(split) for split in (data.train, data.validation, data.test)):
+        raise ValueError(f"{data.name} has no examples; expected some to look at")
     whole = Whole(tuple(scan(split) for split in (data.train, data.validation, data.test)))
     splits = tuple(_summary(each) for each in whole.scans)
     near, alike = check_near_copies(whole, torch.Generator().manual_seed(seed))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ._finding import MOST_EXAMPLES, Example, Finding, Status
-from ._similar import ALIKE, NEAR, similar_pairs
+from ._similar import NEAR, similar_pairs
 from ._whole import Whole
 
 _MOST_COPIES = 6  # of one input that are named
@@ -143,9 +143,8 @@ def _leaks(whole: Whole, near: Tensor) -> Finding:
 
 
 _NEARNESS = (
-    f"the gradients of two images correlate so well, moved by up to a pixel, that they are within "
-    f"{NEAR:.0%} of the distance to the nearest 2 % of other images (pairs up to {ALIKE:.0%} are "
-    "shown)"
+    "the gradients of two images, moved by up to a pixel, correlate so well that what is missing "
+    f"to 1 is at most {NEAR:.0%} of what is missing to the sixth nearest of 256 others"
 )
 
 

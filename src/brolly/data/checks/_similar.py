@@ -22,8 +22,11 @@ _DIRECTIONS = 32
 NEAR = 0.03
 #: Pairs up to here are shown for eyes to judge.
 ALIKE = 0.15
-#: Other images that an image is compared with, and how many of them it may resemble.
-_OTHERS, _USUAL = 256, 0.98
+#: Other images that an image is compared with, and which of them says how alike they usually are:
+#: not the nearest, which may be copies, too.
+_OTHERS, _USUAL = 256, 6
+#: What is missing to 1 is taken for at least this, so that many copies do not hide each other.
+_LEAST = 0.1
 
 
 class Pairs(NamedTuple):
@@ -32,8 +35,8 @@ class Pairs(NamedTuple):
     Attributes:
         rows: Which two, `(m, 2)`, the lower first.
         similarity: Correlation of their gradients, `(m,)`.
-        distance: What is missing to 1, as part of what is missing between them and the nearest 2 %
-            of other images, `(m,)`.
+        distance: What is missing to 1, as part of what is missing between them and the sixth
+            nearest of 256 other images, `(m,)`.
     """
 
     rows: Tensor
@@ -64,7 +67,7 @@ def similar_pairs(inputs: Stored, spectra: Tensor, generator: torch.Generator) -
     images, at = found.unique(return_inverse=True)
     live = spectra.any(1).nonzero()[:, 0]
     others = live[torch.randperm(len(live), generator=generator)[:_OTHERS]]
-    distance = (1 - similar) / (1 - _usual(inputs, images, others)[at].amax(1)).clamp(min=1e-6)
+    distance = (1 - similar) / (1 - _usual(inputs, images, others)[at].amax(1)).clamp(min=_LEAST)
     order = distance.argsort(stable=True)
     order = order[distance[order] <= ALIKE]
     return Pairs(found[order], similar[order], distance[order])
@@ -77,13 +80,13 @@ def _similarity(inputs: Stored, rows: Tensor) -> Tensor:
 
 
 def _usual(inputs: Stored, images: Tensor, others: Tensor) -> Tensor:
-    """What each image has in common with the nearest 2 % of others, but not with the nearest."""
+    """What each image has in common with the sixth nearest of the others."""
     reference = F.normalize(gradients(inputs.read(others)).flatten(1))
     found: list[Tensor] = []
     for rows in images.split(1024):
         common = F.normalize(gradients(inputs.read(rows)).flatten(1)) @ reference.T
         common[rows[:, None] == others] = -1.0
-        found.append(common.quantile(_USUAL, dim=1, interpolation="lower"))
+        found.append(common.topk(min(_USUAL, -(-len(others) // 2)), dim=1).values[:, -1])
     return torch.cat(found)
 
 

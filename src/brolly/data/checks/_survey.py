@@ -29,7 +29,6 @@ def survey(members: Members, reading: Reading) -> tuple[list[Finding], Reading |
             headers[name] = read_header(members, name)
         except ValueError as error:
             broken[name] = str(error)
-    layout = _layout(members)
     wanted = dataclasses.replace(
         reading,
         skip_broken=True,
@@ -41,10 +40,11 @@ def survey(members: Members, reading: Reading) -> tuple[list[Finding], Reading |
     }
     usable = [name for name in headers if name not in deep]
     broken |= deep | (_undecodable(members, usable, headers, wanted) if usable else {})
+    layout = _layout(members, broken)
     findings = [_readable(members, broken, reading), layout]
     if headers:
         findings += [_sizes(headers, reading), _colours(headers, reading)]
-    whole = layout.status == "pass" and not deep and len(broken) < len(members.names)
+    whole = layout.status == "pass" and not deep
     return findings, wanted if whole else None
 
 
@@ -63,12 +63,18 @@ def _undecodable(
     return found
 
 
-def _layout(members: Members) -> Finding:
+def _layout(members: Members, broken: Mapping[str, str]) -> Finding:
     threshold = "images out of class folders, empty classes, or other classes in another split"
     try:
         classes, parts = arrange(members)
     except ValueError as error:
         return Finding("class-folders", "fail", f"{error}.", threshold)
+    for split, images in parts.items():
+        whole = {label for name, label in images if name not in broken}
+        for label, kind in enumerate(classes):
+            if label not in whole:
+                message = f"No image of class {kind!r} of {split} can be read."
+                return Finding("class-folders", "fail", message, threshold)
     return Finding(
         "class-folders",
         "pass",

@@ -46,8 +46,8 @@ class Whole:
         return torch.cat([scan.split.labels.cpu() for scan in self.scans])
 
     def all(self, of: Callable[[Scan], Tensor]) -> Tensor:
-        """What `of` gives of each scan, in one."""
-        return torch.cat([of(scan) for scan in self.scans])
+        """What `of` gives of each scan that has examples, in one."""
+        return torch.cat([of(scan) for scan in self.scans if len(scan)])
 
     def count(self, rows: Tensor) -> dict[str, int]:
         """How many of some examples each split holds."""
