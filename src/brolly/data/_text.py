@@ -125,7 +125,7 @@ def source_of_sentences(
                     f"{where}: sentence {number} of {split} holds the character 0, which ends a "
                     "sentence; remove it"
                 )
-    length = max(1, *(len(part) for parts in encoded.values() for part in parts))
+    length = max(1, max(len(part) for parts in encoded.values() for part in parts))
     kind = np.dtype(f"S{length}")  # NumPy pads with 0
     parts = {}
     for split, whole in encoded.items():
