@@ -56,7 +56,10 @@ def check(
     for finding in found.findings:
         _name_examples(finding)
     print(f"page: {output}")
-    print(f"next: {following}" if following else "next: put this right, then check again")
+    if following:
+        print(f"next: {following}")
+    elif found.status == "fail":
+        print("next: put this right, then check again")
     return 1 if found.status == "fail" else 0
 
 
@@ -80,10 +83,11 @@ def _name_examples(finding: Finding) -> None:
 
 
 def _following(name: str, found: DataCheck, options: ReadingOptions) -> str:
-    """The command that trains on the data, where it is images that can be read."""
-    if len(found.shape) != 3:
+    """The command that trains on the data, where it is a folder of images that can be read."""
+    states = {finding.name: finding.status for finding in found.findings}
+    if states.get("class-folders") != "pass" or not found.splits:
         return ""
-    broken = any(f.name == "images-can-be-read" and f.status != "pass" for f in found.findings)
+    broken = states["images-can-be-read"] != "pass"
     words = [f"data.name={name}"]
     words += [f"data.size={options.size}"] if options.size else []
     words += [f"data.colour={options.colour}"] if options.colour else []
