@@ -60,10 +60,13 @@ class _Shifted(Move):
         return clip(boxes + torch.stack([columns, rows, columns, rows], -1), height, width)
 
     def _cut(self, x: Tensor, fill: float) -> Tensor:
-        count, channels, height, width = x.shape
-        padded = F.pad(x, [self.pixels] * 4, value=fill)
+        if x.numel() == 0:
+            return x
+        padded = F.pad(x, [self.pixels] * 4, value=fill).contiguous()
+        (tall, wide), (height, width) = padded.shape[2:], x.shape[2:]
+        # A row of an image lies in one piece in the padded one, so it is copied in one piece.
+        images = torch.arange(x.shape[0] * x.shape[1], device=x.device).reshape(*x.shape[:2], 1)
         rows = self.corners[0] + torch.arange(height, device=x.device)  # (batch, height)
-        columns = self.corners[1] + torch.arange(width, device=x.device)
-        at = torch.arange(count, device=x.device)[:, None, None, None]
-        channel = torch.arange(channels, device=x.device)[:, None, None]
-        return padded[at, channel, rows[:, None, :, None], columns[:, None, None, :]]
+        starts = (images * tall + rows[:, None]) * wide + self.corners[1][:, None]
+        pieces = padded.flatten().unfold(0, width, 1)
+        return pieces.index_select(0, starts.flatten()).reshape(x.shape)
