@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import array
 import collections
 import hashlib
 import zlib
@@ -45,7 +46,9 @@ class SplitOutput(abc.ABC):
         self.count = 0
         self._split = like.name
         self._group, self._level = group, level
-        self._digest, self._labels = hashlib.sha256(), []
+        self._digest = hashlib.sha256()
+        # One piece that grows: many small ones would scatter the memory between larger ones.
+        self._labels = array.array("q")
         self._name = "images" if len(self.shape) == 3 else "features"
 
     def append(self, inputs: Tensor, labels: Tensor) -> None:
@@ -53,19 +56,17 @@ class SplitOutput(abc.ABC):
         rows = inputs.contiguous().numpy()
         if rows.size:
             self._digest.update(rows.data.cast("B"))
-        self._labels.append(labels.clone())
+        self._labels.frombytes(labels.numpy().tobytes())
         self._write(rows)
         self.count += len(rows)
 
     def finish(self) -> None:
         """Writes what is still held back, the labels and the hash: that of `Split.sha256`."""
         self._end()
-        labels = torch.cat(self._labels).numpy().astype("<i8")
+        labels = np.array(self._labels, dtype="<i8")
         self._digest.update(labels.tobytes())
-        compression = {"compression": "gzip", "compression_opts": self._level}
-        self._group.create_dataset(
-            "labels", data=labels, **(compression if self._level and len(labels) else {})
-        )
+        gzip = {"compression": "gzip", "compression_opts": self._level} if self._level else {}
+        self._group.create_dataset("labels", data=labels, **(gzip if len(labels) else {}))
         self._group.attrs["sha256"] = self._digest.hexdigest()
 
     @abc.abstractmethod

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ._stored import Stored, take, view
+from ._stored import Stored, rows_at_once, take, view
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Split:
         return take(self.inputs, torch.arange(len(self)) if rows is None else rows)
 
     def parts(self, size: int = 1024) -> Iterator[Tensor]:
-        """All inputs in their order, as they are stored, `size` at a time."""
+        """All inputs in their order, as they are stored, at most `size` and 64 MiB at a time."""
+        size = rows_at_once(self.inputs, size)
         return (self.read(rows) for rows in torch.arange(len(self)).split(size) if len(rows))
 
     def scaled(self, inputs: Tensor) -> Tensor:

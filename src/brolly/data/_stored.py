@@ -93,3 +93,9 @@ def take(inputs: Tensor | Stored, rows: Tensor) -> Tensor:
 def view(inputs: Tensor | Stored, rows: Tensor) -> Tensor | Stored:
     """The inputs at `rows`; what is stored is not read."""
     return Rows(inputs, rows) if isinstance(inputs, Stored) else take(inputs, rows)
+
+
+def rows_at_once(inputs: Tensor | Stored, most: int = 1024) -> int:
+    """How many inputs to read at a time: as many as take 64 MiB, but no more than `most`."""
+    size = torch.Size(inputs.shape[1:]).numel() * inputs.dtype.itemsize
+    return max(1, min(most, 2**26 // max(1, size)))
