@@ -2,10 +2,25 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from brolly import ATTA, NFGSM, SWA, VAT, Batches, Dataset, Flip, Linf, RunFolder, Shift, fit
+from brolly import (
+    ATTA,
+    NFGSM,
+    SWA,
+    VAT,
+    Batches,
+    Dataset,
+    Flip,
+    Linf,
+    Recipe,
+    RunFolder,
+    Shift,
+    fit,
+)
+from brolly.recipes import train_recipe
 from brolly.training import Validation
 
 FEW = {"validation": Validation(examples=10, train_examples=0, steps=1), "seed": 3, "epochs": 2}
@@ -100,3 +115,19 @@ def test_balanced_training_goes_on_where_it_was(tmp_path):
         trained(run=RunFolder(tmp_path), on_step=interrupt, **options)
     assert torch.equal(trained(run=RunFolder(tmp_path), **options), once)
     assert not torch.equal(trained(**{**options, "balanced": False}), once)
+
+
+def test_a_recipe_can_balance(tmp_path):
+    overrides = ["data.balanced=true", "data.examples=64", "batch_size=32", "epochs=1"]
+    quick = ["objective={name: plain}", "validation={examples: 1, train_examples: 0, steps: 1}"]
+
+    def weights_of(balanced, folder):
+        recipe = Recipe.load("digits-robust", [*overrides, *quick, f"data.balanced={balanced}"])
+        run = RunFolder(tmp_path / folder)
+        train_recipe(recipe, run, device="cpu")
+        return torch.cat([w.flatten() for w in load_file(run.model).values()])
+
+    assert not torch.equal(weights_of("true", "a"), weights_of("false", "b"))
+    assert torch.equal(weights_of("false", "c"), weights_of("false", "d"))
+    with pytest.raises(ValueError, match=r"ATTA tells examples apart .* leave balanced out"):
+        Recipe.load("digits-robust", [*overrides, "objective={name: atta}"])
