@@ -115,7 +115,7 @@ def _candidates(spectra: Tensor) -> Tensor:
         cosines: list[Tensor] = []
         for start in range(first, end, 4096):
             columns = slice(start, min(start + 4096, end))
-            near = shadows[first:last] @ shadows[columns].T - halves[columns]
+            near = torch.addmm(-halves[columns], shadows[first:last], shadows[columns].T)
             hits = (near >= halves[first:last, None] - radius**2 / 2).nonzero()
             hits += torch.tensor([first, start])
             for rows in hits[hits[:, 0] < hits[:, 1]].split(2**16):
