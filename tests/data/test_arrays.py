@@ -110,6 +110,12 @@ def test_floating_point_images_lie_in_0_1_or_in_given_bounds(tmp_path):
     assert read(path, bounds=(-1.0, 1.0)).bounds == (-1, 1)
 
 
+def test_images_in_black_and_white_are_not_nearly_black(tmp_path):
+    x = (images() > 128).astype(np.int64)
+    source = read(saved(tmp_path, x=x, y=np.arange(6)))
+    assert (source.parts["train"].inputs.max(), source.scale) == (1, 1.0)
+
+
 def test_features_span_their_bounds(tmp_path):
     x = np.array([[1.0, -2.0], [3.5, 0.0]])
     path = saved(tmp_path, x_train=x, y_train=[0, 1], x_test=x + 1, y_test=[0, 1])

@@ -134,6 +134,7 @@ def test_labels_that_are_numbers_are_in_their_order(tmp_path):
     assert read(table(tmp_path, "y,a\n10,1\n9,2\n")).classes == ("9", "10")
     assert read(table(tmp_path, "y,a\n1.0,1\n0.0,2\n")).classes == ("0", "1")
     assert read(table(tmp_path, "y,a\n10,1\n9,2\nx,3\n")).classes == ("10", "9", "x")
+    assert read(table(tmp_path, "y,a\n01,1\n1,2\n")).classes == ("01", "1")
 
 
 @pytest.mark.parametrize(

@@ -310,7 +310,7 @@ def test_evidence_is_read_where_the_clean_inputs_are_given(tmp_path):
     broken = make_broken(evaluation)
     Evidence(
         evaluation=evaluation,
-        input_sha256=input_sha256(inputs[:40].numpy()),
+        input_sha256=input_sha256(split.first(40)),
         clean_logits=np.zeros((40, 10), dtype=np.float32),
         adversarial_index=broken.index,
         adversarial=broken.adversarial,

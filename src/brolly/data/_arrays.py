@@ -162,7 +162,7 @@ def _flat(given: np.ndarray, where: str) -> np.ndarray:
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8")
     if values.dtype.kind == "f":
-        wrong = np.flatnonzero(values != np.round(values))
+        wrong = np.flatnonzero(~np.isfinite(values) | (values != np.round(values)))
         if len(wrong):
             raise ValueError(
                 f"{where} holds {values[wrong[0]]} (example {wrong[0]}); expected classes: whole "
@@ -255,7 +255,8 @@ def source_of_arrays(
         scale, bounds = 1.0, reading.bounds or _bounds(inputs, where)
     else:
         reading.refuse("8-bit images", "bounds")
-        scale, bounds = 255.0, (0.0, 1.0)
+        brightest = max((int(values.max()) for values in inputs.values() if len(values)), default=0)
+        scale, bounds = (255.0 if brightest > 1 else 1.0), (0.0, 1.0)  # or black and white, 0 and 1
     parts = {split: Part(inputs[split], labels[split]) for split in inputs}
     return Source(name, parts, classes, scale, bounds)
 

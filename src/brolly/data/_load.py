@@ -181,7 +181,9 @@ def _unread(split: Split) -> int:
 
 
 def _free_memory() -> float:
+    """Bytes that programs may have: free ones, and those that only hold copies of files."""
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not known on this system
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if "MemAvailable" in line)
+    except (OSError, StopIteration):  # not known on this system
         return 8 * 2**30

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
@@ -149,7 +149,8 @@ class Packing:
             temporary = stack.enter_context(replacing(self.path))
             self._pool = stack.enter_context(ThreadPoolExecutor(available_cpus()))
             # The format of 2008: any reader knows it, and its headers have checksums.
-            self._file = stack.enter_context(h5py.File(temporary, "w", libver="v108"))
+            self._sink = stack.enter_context(_Sink(temporary, "w+"))
+            self._file = stack.enter_context(h5py.File(self._sink, "w", libver="v108"))
             self._stack = stack.pop_all()
         return self
 
@@ -178,9 +179,12 @@ class Packing:
                     f"{output.shape} {output.dtype}; expected the same"
                 )
         with _naming(self.path):
-            if split not in self._outputs:
-                self._outputs[split] = self._begin(some)
-            self._outputs[split].append(inputs.cpu(), labels.cpu())
+            try:
+                if split not in self._outputs:
+                    self._outputs[split] = self._begin(some)
+                self._outputs[split].append(inputs.cpu(), labels.cpu())
+            finally:
+                self._sink.check()
 
     def _begin(self, split: Split) -> SplitOutput:
         group = self._file.create_group(split.name)
@@ -199,7 +203,11 @@ class Packing:
                 self._stack.__exit__(kind, error, trace)
                 return
             with self._stack:
-                self._finish()
+                try:
+                    self._finish()
+                    self._file.close()
+                finally:  # what HDF5 says of lost bytes matters less than why they are lost
+                    self._sink.check()
 
     def _finish(self) -> None:
         counts = {split: output.count for split, output in self._outputs.items()}
@@ -222,13 +230,42 @@ class Packing:
         attributes["licence"], attributes["citation"] = self.licence, self.citation
 
 
+class _Sink(io.FileIO):
+    """A file whose writes seem to succeed; `check` raises the first error there was.
+
+    HDF5 crashes the process if a write fails while it closes a file.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            if self.error is None:
+                rest = memoryview(data).cast("B")
+                while rest:
+                    rest = rest[super().write(rest) :]
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            if self.error is None:
+                return super().truncate(size)
+        except OSError as error:
+            self.error = error
+        return size or 0
+
+    def check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Errors of the system say which file was to be written."""
     try:
         yield
-    except (OSError, RuntimeError) as error:  # HDF5 raises either
-        found = re.search(r"errno = (\d+)", str(error))
-        number = getattr(error, "errno", None) or (int(found[1]) if found else None)
-        what = os.strerror(number) if number else " ".join(str(error).split())
-        raise OSError(number, what, str(path)) from error
+    except OSError as error:
+        what = error.strerror or str(error)
+        raise OSError(error.errno, what, str(path)) from error

@@ -186,13 +186,18 @@ def _as_images(values: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 
 def _typed(labels: list[Any]) -> np.ndarray:
-    """Labels as whole numbers if all are, else as numbers if all are, else as they stand."""
+    """Labels as whole numbers if all are, else as numbers if all are, else as they stand.
+
+    They stay text where numbers would make one class of several, as of 1 and 01.
+    """
     if all(isinstance(label, str) for label in labels):
         for kind in (int, float):
             try:
-                return np.array([kind(label) for label in labels])
+                numbers = [kind(label) for label in labels]
             except ValueError:
                 continue
+            if len(set(numbers)) == len(set(labels)):
+                return np.array(numbers)
     return np.array(labels)
 
 
