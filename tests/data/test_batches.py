@@ -263,8 +263,13 @@ def test_a_pass_in_stored_order_goes_on_too():
 
 def test_a_state_of_other_batches_is_refused():
     state = Batches(split(), 4, generator=generator()).state()
-    for other in (Batches(split(22), 4, generator=generator()), Batches(split(), 4)):
-        with pytest.raises(ValueError, match="the state is of 23 examples in batches of 4, with"):
+    for other in (
+        Batches(split(22), 4, generator=generator()),
+        Batches(split(), 4),
+        Batches(split(), 4, generator=generator(), shard=(1, 2)),
+        Batches(split(), 4, generator=generator(), drop_last=True),
+    ):
+        with pytest.raises(ValueError, match=r"the state is of other batches: \{'examples': 23"):
             other.load_state(state)
 
 

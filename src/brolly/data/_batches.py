@@ -156,8 +156,7 @@ class Batches:
             "start": start,
             "noise": noise,
             "done": 0 if now is None else now.done,
-            "examples": len(self.split),
-            "size": self.size,
+            "of": self._of(),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -166,12 +165,9 @@ class Batches:
         Raises:
             ValueError: The state is of other batches.
         """
-        theirs = (state["examples"], state["size"], state["start"] is not None)
-        if theirs != (len(self.split), self.size, self.generator is not None):
+        if state["of"] != self._of():
             raise ValueError(
-                f"the state is of {theirs[0]} examples in batches of {theirs[1]}, "
-                f"{'with' if theirs[2] else 'without'} a generator; these are {len(self.split)} in "
-                f"batches of {self.size}, {'without' if self.generator is None else 'with'} one"
+                f"the state is of other batches: {state['of']}; these are {self._of()}"
             )
         if self.generator is not None:
             self.generator.set_state(state["start"])
@@ -181,6 +177,17 @@ class Batches:
             now.done, now.waits = state["done"], True
             if now.noise is not None:
                 now.noise.set_state(state["noise"])
+
+    def _of(self) -> dict[str, Any]:
+        """What the order of a pass depends on."""
+        return {
+            "examples": len(self.split),
+            "size": self.size,
+            "shuffled": self.generator is not None,
+            "drop_last": self.drop_last,
+            "balanced": self.balanced,
+            "shard": list(self.shard),
+        }
 
     def _begin(self) -> _Pass:
         """Draws the order of a pass."""
