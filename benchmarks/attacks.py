@@ -300,7 +300,7 @@ PARTS = {
 
 
 def tensors(split: Split) -> tuple[Tensor, Tensor]:
-    return split.scaled(split.inputs), split.labels
+    return split.scaled(split.read()), split.labels
 
 
 def broken(model: nn.Module, threat: Threat, x: Tensor, y: Tensor, found: Tensor) -> Tensor:

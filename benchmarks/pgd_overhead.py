@@ -27,7 +27,7 @@ STEPS, BATCH, REPEATS = 20, 256, 9
 def main() -> None:
     if len(sys.argv) > 1:
         _, model, data = load_run(sys.argv[1])
-        x = data.test.scaled(data.test.inputs[:BATCH])
+        x = data.test.scaled(data.test.first(BATCH).read())
         y = data.test.labels[:BATCH]
         what = sys.argv[1]
     else:

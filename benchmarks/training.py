@@ -107,7 +107,7 @@ def by_hand(model: nn.Module, data: Dataset, loss: LossOf, batch: int) -> float:
         model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=5e-4
     )
     for rows in torch.randperm(len(data.train)).split(batch):
-        x, y = data.train.scaled(data.train.inputs[rows]), data.train.labels[rows]
+        x, y = data.train.scaled(data.train.read(rows)), data.train.labels[rows]
         optimizer.zero_grad()
         value = loss(model, x, y)
         value.backward()

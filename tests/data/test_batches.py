@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from brolly.data import Batches, Flip, Shift, Split, Stored
-from brolly.data._prefetch import prefetch
+from brolly.data._threads import prefetch
 
 
 def split(count=23, dtype=torch.uint8):

@@ -96,8 +96,7 @@ def _sum(stored, rows) -> int:
 @pytest.mark.parametrize("cpus", [1, 3])
 def test_few_chunks_are_kept_and_any_number_is_decoded(tmp_path, monkeypatch, cpus):
     monkeypatch.setattr(inputs_module, "_KEPT", 4 * 144 * 10)
-    monkeypatch.setattr(inputs_module, "_AT_ONCE", 9 * 144 * 10)
-    monkeypatch.setattr(inputs_module, "available_cpus", lambda: cpus)
+    monkeypatch.setattr(inputs_module, "usable_cpus", lambda: cpus)
     stored = opened(written(tmp_path / "x.h5", chunks=(10, 3, 8, 6), compression="gzip"))
     for rows in (torch.arange(103), torch.arange(103).flip(0), torch.arange(95, 103)):
         assert np.array_equal(stored.read(rows), IMAGES[rows.numpy()])

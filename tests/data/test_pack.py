@@ -115,7 +115,7 @@ def test_the_layout(tmp_path):
         images, labels = file["train/images"], file["train/labels"]
         assert (images.dtype, images.shape) == (np.uint8, (45, 3, 20, 16))
         assert (images.compression, images.shuffle, images.fletcher32) == ("gzip", False, False)
-        assert images.chunks == (2**14 // 960, 3, 20, 16)
+        assert images.chunks == (2**12 // 960, 3, 20, 16)
         assert (labels.dtype, labels.shape) == (np.int64, (45,))
         assert np.array_equal(images[:], source.parts["train"].inputs.numpy())
         assert np.array_equal(labels[:], source.parts["train"].labels.numpy())

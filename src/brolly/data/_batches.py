@@ -7,13 +7,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ._hdf5_inputs import available_cpus
-from ._prefetch import prefetch
 from ._sampling import balanced_rows, check_every_class, shuffled_rows
 from ._split import Split
+from ._threads import prefetch, usable_cpus
 
 
 class Batch(NamedTuple):
@@ -116,10 +116,12 @@ class Batches:
         in_place = isinstance(inputs, Tensor) and inputs.device == split.labels.device
         order = now.order.to(self.device) if in_place else now.order
         parts = order.split(self.size)[now.done :] if len(order) else ()
-        read = prefetch(self._read, parts, 0 if in_place else self._threads)
+        threads = 0 if in_place else self._threads
+        converts = threads > 0 and split.labels.device.type == "cpu"
+        read = prefetch(self._read_converted if converts else self._read, parts, threads)
         with contextlib.closing(read):
             for part, stored in zip(parts, read, strict=True):
-                x = split.scaled(stored.to(self.device, non_blocking=True))
+                x = stored if converts else split.scaled(stored.to(self.device, non_blocking=True))
                 for augment in self.augment:
                     assert now.noise is not None
                     x = augment(x, now.noise)
@@ -216,9 +218,14 @@ class Batches:
         onto_gpu = stored.device.type == "cpu" and torch.device(self.device).type == "cuda"
         return stored.pin_memory() if onto_gpu else stored
 
+    def _read_converted(self, rows: Tensor) -> Tensor:
+        """`Split.scaled` for a thread that reads: torch would start threads of its own in it."""
+        stored, scale = self.split.read(rows).numpy(), np.float32(self.split.scale)
+        return torch.from_numpy(np.divide(stored, scale, dtype=np.float32))
+
     @property
     def _threads(self) -> int:
-        return min(available_cpus(), 8) if self.threads is None else self.threads
+        return min(usable_cpus(), 8) if self.threads is None else self.threads
 
 
 @dataclasses.dataclass(eq=False)

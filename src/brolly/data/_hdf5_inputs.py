@@ -7,8 +7,6 @@ import dataclasses
 import functools
 import os
 import zlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +15,13 @@ import torch
 from torch import Tensor
 
 from ._stored import Stored
+from ._threads import spread, usable_cpus
 
 if TYPE_CHECKING:
     import h5py
 
-#: Bytes of decoded chunks that are kept for the next rows, and that are decoded at a time.
-_KEPT, _AT_ONCE = 2**26, 2**23
+#: Bytes of decoded chunks that are kept for the next rows.
+_KEPT = 2**26
 #: Fewer chunks than this are decoded sooner than threads have started.
 _WORTH_THREADS = 8
 
@@ -128,7 +127,11 @@ class MappedInputs(_Inputs):
             raise Damaged(f"{self.path} is truncated ({error}); replace it") from None
 
     def _fill(self, out: np.ndarray, rows: np.ndarray) -> None:
-        np.take(self._map, rows, axis=0, out=out, mode="clip")
+        first, last = int(rows[0]), int(rows[-1])
+        if last - first == len(rows) - 1 and (np.diff(rows) == 1).all():
+            out[...] = self._map[first : last + 1]  # one piece, as a plain file is read
+        else:
+            np.take(self._map, rows, axis=0, out=out, mode="clip")
 
     def __getstate__(self) -> dict[str, Any]:
         return _fields(self)
@@ -153,7 +156,7 @@ class ChunkedInputs(_Inputs):
     identity: tuple[int, int, int]
 
     @functools.cached_property
-    def _kept(self) -> dict[int, np.ndarray]:
+    def _kept(self) -> dict[int, bytes]:
         """Decoded chunks, the one used last at the end.
 
         Each step below is one operation of a dict, which threads cannot divide; a lock might be
@@ -162,57 +165,53 @@ class ChunkedInputs(_Inputs):
         return {}
 
     def _fill(self, out: np.ndarray, rows: np.ndarray) -> None:
-        numbers = rows // self.per
-        order = np.argsort(numbers, kind="stable")
-        chunks, starts = np.unique(numbers[order], return_index=True)
-        groups = np.split(order, starts[1:])
-        for number, chunk, at in zip(chunks, self._decoded(chunks.tolist()), groups, strict=True):
-            out[at] = chunk[rows[at] - number * self.per]
-
-    def _decoded(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
-        size = self.per * self._row_bytes
+        order = np.argsort(rows, kind="stable")  # so that a chunk is decoded once
+        wanted = list(zip(rows[order].tolist(), order.tolist(), strict=True))
+        bytes_out, size = out.reshape(-1).view(np.uint8).data, self._row_bytes
+        missing = set((rows // self.per).tolist()) - self._kept.keys()
+        threads = usable_cpus() if len(missing) >= _WORTH_THREADS else 1
+        share = -(-len(wanted) // threads)
         file = os.open(self.path, os.O_RDONLY)
+
+        def fill(first: int) -> None:
+            number, chunk = -1, memoryview(b"")
+            for row, at in wanted[first : first + share]:
+                if row // self.per != number:
+                    number = row // self.per
+                    chunk = memoryview(self._chunk(file, number))
+                start = (row - number * self.per) * size
+                bytes_out[at * size : (at + 1) * size] = chunk[start : start + size]
+
         try:
             if _identity(os.fstat(file)) != self.identity:
                 raise ValueError(f"{self.path} has changed since it was opened; load it anew")
-            step = max(1, _AT_ONCE // size)
-            for first in range(0, len(numbers), step):
-                yield from self._block(file, numbers[first : first + step])
+            spread(fill, range(0, len(wanted), share))
         finally:
             os.close(file)
-        kept = self._kept
-        for number in list(kept)[: max(0, len(kept) - _KEPT // size)]:
-            kept.pop(number, None)
 
-    def _block(self, file: int, numbers: Sequence[int]) -> list[np.ndarray]:
-        found = {number: self._kept.pop(number, None) for number in numbers}
-        missing = [number for number, chunk in found.items() if chunk is None]
-        decode = functools.partial(self._decode, file)
-        if len(missing) < _WORTH_THREADS or available_cpus() == 1:
-            decoded = [decode(number) for number in missing]
-        else:
-            with ThreadPoolExecutor(available_cpus()) as pool:
-                decoded = list(pool.map(decode, missing))
-        chunks = {**found, **dict(zip(missing, decoded, strict=True))}
-        self._kept.update(chunks)
-        return list(chunks.values())
+    def _chunk(self, file: int, number: int) -> bytes:
+        """A decoded chunk, and the chunks at hand cut back to half where there are too many."""
+        kept, most = self._kept, _KEPT // (self.per * self._row_bytes)
+        chunk = kept.pop(number, None) or self._decode(file, number)
+        if len(kept) >= most:
+            for old in list(kept)[: len(kept) - most // 2]:
+                kept.pop(old, None)
+        if most:
+            kept[number] = chunk
+        return chunk
 
-    def _decode(self, file: int, number: int) -> np.ndarray:
+    def _decode(self, file: int, number: int) -> bytes:
         offset, stored = self.places[number].tolist()
         size = self.per * self._row_bytes
         content = os.pread(file, stored, offset)
         if self.is_gzip:
-            gzip = zlib.decompressobj()
-            try:  # one byte more than expected, so that the end and its checksum are reached
-                content = gzip.decompress(content, size + 1)
+            try:
+                content = zlib.decompress(content, bufsize=size)
             except zlib.error as error:
                 raise self._damaged(number, str(error)) from None
-            if not gzip.eof:
-                raise self._damaged(number, "its end is missing")
         if len(content) != size:
             raise self._damaged(number, f"{len(content)} bytes; expected {size}")
-        rows = np.frombuffer(content, self.values).reshape(self.per, *self.shape[1:])
-        return rows[: len(self) - number * self.per]
+        return content
 
     def _damaged(self, number: int, what: str) -> Damaged:
         first, end = number * self.per, min(len(self), (number + 1) * self.per)
@@ -276,11 +275,6 @@ class Arranged(Stored):
     def read(self, rows: Tensor) -> Tensor:
         images = self.base.read(rows)
         return images[:, None] if self.axes is None else images.permute(self.axes).contiguous()
-
-
-def available_cpus() -> int:
-    """How many threads of this process can run at once."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _native(dtype: np.dtype) -> np.dtype:

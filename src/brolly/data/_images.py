@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import os
 import struct
 import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 import torch
@@ -17,6 +15,7 @@ from torch import Tensor
 from ._members import Members
 from ._reading import Colour, Reading
 from ._stored import Stored
+from ._threads import spread, usable_cpus
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -97,13 +96,13 @@ class ImageFiles(Stored):
         pictures = [self.pictures[row] for row in rows.tolist()]
         out = torch.empty(len(rows), *self.size, len(self.mode), dtype=torch.uint8)
         flat, each = out.numpy().reshape(-1).data, out[:1].numel()
-        step = max(-(-len(rows) // _threads()), _FEW)
+        step = max(-(-len(rows) // min(usable_cpus(), 8)), _FEW)
 
         def fill(first: int) -> None:
             for at, picture in enumerate(pictures[first : first + step], start=first):
                 flat[at * each : (at + 1) * each] = self.decode(picture)
 
-        _spread(fill, range(0, len(rows), step))
+        spread(fill, range(0, len(rows), step))
         return out.permute(0, 3, 1, 2).contiguous()
 
     def decode(self, picture: Picture) -> bytes:
@@ -258,7 +257,7 @@ def _undecodable(files: ImageFiles, at_once: int = 256) -> dict[str, ValueError]
                 found[picture.name] = error
         return found
 
-    parts = _spread(attempt, range(0, len(files), at_once))
+    parts = spread(attempt, range(0, len(files), at_once))
     return {name: error for part in parts for name, error in part.items()}
 
 
@@ -311,16 +310,3 @@ def _broken(members: Members, name: str, error: Exception | None) -> ValueError:
         f"({'its content is of no known format' if unknown else error}); replace it, or leave out "
         "all such images with skip_broken=True"
     )
-
-
-def _spread(work: Callable[[int], _T], starts: range) -> list[_T]:
-    """What `work` gives at each start, in threads where there are several."""
-    if len(starts) < 2:
-        return [work(start) for start in starts]
-    with ThreadPoolExecutor(min(len(starts), _threads())) as pool:
-        return list(pool.map(work, starts))
-
-
-def _threads() -> int:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(count or 1, 8)

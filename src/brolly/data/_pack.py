@@ -17,10 +17,10 @@ from torch import Tensor
 from .._files import replacing
 from ._dataset import Dataset, Part, Source, check_bounds
 from ._hdf5 import FORMAT, SPLITS, VERSION
-from ._hdf5_inputs import available_cpus
 from ._hdf5_outputs import CompressedOutput, MappedOutput, SplitOutput
 from ._split import Split
 from ._stored import rows_at_once, take
+from ._threads import usable_cpus
 
 #: gzip level: on Fashion-MNIST 4 makes files 2 % smaller than 1, and 6 another 1 % in 1.4 times
 #: the time.
@@ -147,7 +147,7 @@ class Packing:
 
         with _naming(self.path), contextlib.ExitStack() as stack:
             temporary = stack.enter_context(replacing(self.path))
-            self._pool = stack.enter_context(ThreadPoolExecutor(available_cpus()))
+            self._pool = stack.enter_context(ThreadPoolExecutor(usable_cpus()))
             # The format of 2008: any reader knows it, and its headers have checksums.
             self._sink = stack.enter_context(_Sink(temporary, "w+"))
             self._file = stack.enter_context(h5py.File(self._sink, "w", libver="v108"))

@@ -1,14 +1,29 @@
-"""Reading ahead of who reads."""
+"""Reading by several threads, and ahead of who reads."""
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+Result = TypeVar("Result")
 Part = TypeVar("Part")
 Content = TypeVar("Content")
+
+
+def usable_cpus() -> int:
+    """Processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def spread(work: Callable[[int], Result], starts: range) -> list[Result]:
+    """What `work` gives at each start, by at most 8 threads where there are several starts."""
+    if len(starts) < 2:
+        return [work(start) for start in starts]
+    with ThreadPoolExecutor(min(len(starts), usable_cpus(), 8)) as pool:
+        return list(pool.map(work, starts))
 
 
 def prefetch(
