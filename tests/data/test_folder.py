@@ -231,7 +231,7 @@ def test_broken_exif_does_not_matter(tmp_path):
 
 
 def test_rows_in_any_order_from_threads_and_after_pickling(tmp_path, monkeypatch):
-    monkeypatch.setattr("brolly.data._images._threads", lambda: 3)
+    monkeypatch.setattr("brolly.data._images.usable_cpus", lambda: 3)
     write_classes(tmp_path, count=20)
     data = load_data(tmp_path, validation=0.2, in_memory=False)
     inputs = data.train.inputs

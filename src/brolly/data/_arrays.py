@@ -256,7 +256,7 @@ def source_of_arrays(
     else:
         reading.refuse("8-bit images", "bounds")
         brightest = max((int(values.max()) for values in inputs.values() if len(values)), default=0)
-        scale, bounds = (255.0 if brightest > 1 else 1.0), (0.0, 1.0)  # or black and white, 0 and 1
+        scale, bounds = (1.0 if brightest == 1 else 255.0), (0.0, 1.0)  # 1: black and white
     parts = {split: Part(inputs[split], labels[split]) for split in inputs}
     return Source(name, parts, classes, scale, bounds)
 
