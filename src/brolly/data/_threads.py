@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,8 @@ Result = TypeVar("Result")
 Part = TypeVar("Part")
 Content = TypeVar("Content")
 
+_thread = threading.local()
+
 
 def usable_cpus() -> int:
     """Processors that this process may run on."""
@@ -19,8 +22,11 @@ def usable_cpus() -> int:
 
 
 def spread(work: Callable[[int], Result], starts: range) -> list[Result]:
-    """What `work` gives at each start, by at most 8 threads where there are several starts."""
-    if len(starts) < 2:
+    """What `work` gives at each start, by at most 8 threads where there are several starts.
+
+    A thread of `prefetch` does it all by itself: the others read other parts meanwhile.
+    """
+    if len(starts) < 2 or getattr(_thread, "reads_ahead", False):
         return [work(start) for start in starts]
     with ThreadPoolExecutor(min(len(starts), usable_cpus(), 8)) as pool:
         return list(pool.map(work, starts))
@@ -42,7 +48,7 @@ def prefetch(
     if threads == 0:
         yield from map(read, parts)
         return
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="brolly-read")
+    pool = ThreadPoolExecutor(threads, "brolly-read", lambda: setattr(_thread, "reads_ahead", True))
     ahead: deque[Future[Content]] = deque()
     try:
         for part in parts:
