@@ -71,7 +71,7 @@ def main() -> None:
         for seed in options.seeds
         for variant in options.variants
         for objective in options.objectives
-        if (objective, variant) != ("free", "awp")
+        if goes_together(objective, variant)
     ]
     if not options.table:
         for entry in entries:
@@ -80,6 +80,10 @@ def main() -> None:
             if entry[2] in options.standard_seeds:
                 measure(*entry, "standard", options)
     print_table(options)
+
+
+def goes_together(objective: str, variant: str) -> bool:
+    return (objective, variant) != ("free", "awp")
 
 
 def make_recipe(objective: str, variant: str, seed: int, budget: int) -> tuple[Recipe, float]:
@@ -150,6 +154,8 @@ def print_table(options: argparse.Namespace) -> None:
     print("|---|---|---|---|---|---|---|")
     for objective in options.objectives:
         for variant in options.variants:
+            if not goes_together(objective, variant):
+                continue
             found: dict[str, list[Evaluation]] = {"pgd-50": [], "standard": []}
             recipes = [make_recipe(objective, variant, n, options.passes) for n in options.seeds]
             recipe, passes = recipes[0]

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 #: Bytes of decoded chunks that are kept for the next rows.
 _KEPT = 2**26
-#: Fewer chunks than this are decoded sooner than threads have started.
-_WORTH_THREADS = 8
+#: Bytes of a chunk from which on several threads decode faster than one: in smaller ones they wait
+#: for each other more than they decode.
+_WORTH_THREADS = 2**14
 
 
 class Damaged(ValueError):
@@ -169,7 +170,8 @@ class ChunkedInputs(_Inputs):
         wanted = list(zip(rows[order].tolist(), order.tolist(), strict=True))
         bytes_out, size = out.reshape(-1).view(np.uint8).data, self._row_bytes
         missing = set((rows // self.per).tolist()) - self._kept.keys()
-        threads = usable_cpus() if len(missing) >= _WORTH_THREADS else 1
+        large = self.per * size >= _WORTH_THREADS and len(missing) > 1
+        threads = usable_cpus() if large else 1
         share = -(-len(wanted) // threads)
         file = os.open(self.path, os.O_RDONLY)
 
