@@ -70,6 +70,8 @@ def test_the_real_files(data_folder, monkeypatch, name, shown, train_labels, tes
 
 
 def test_unknown_name():
+    with pytest.raises(ValueError, match=r"^photos/ does not exist in the working folder"):
+        load_data("photos/")
     with pytest.raises(ValueError, match=r"'fashion_mnist' is unknown\. Did you mean"):
         load_data("fashion_mnist")
 

@@ -17,6 +17,7 @@ from ._load import find_data as find_data
 from ._load import find_path as find_path
 from ._load import is_here as is_here
 from ._load import load_data as load_data
+from ._load import may_be_data as may_be_data
 from ._load import read_source as read_source
 from ._loader import LoaderBatches as LoaderBatches
 from ._loader import as_split as as_split

@@ -122,6 +122,11 @@ def read_source(name: str | Path, reading: Reading) -> Source:
     if str(name).startswith("hf:"):
         return read_hugging_face(str(name).removeprefix("hf:"), reading)
     path = find_path(name, reading.data_dir)
+    if path is None and _looks_like_path(name):
+        raise ValueError(
+            f"{name} does not exist in the working folder, the folder of data or $BROLLY_DATA; "
+            "expected a file or folder, or the name of a known set"
+        )
     if path is None:
         raise ValueError(
             f"data set {str(name)!r} is unknown. {suggest(str(name), _NAMED)} No file or "
@@ -136,6 +141,16 @@ def find_path(name: str | Path, data_dir: str | Path | None = None) -> Path | No
         if folder and (path := Path(folder) / name).exists():
             return path
     return None
+
+
+def may_be_data(name: str) -> bool:
+    """Whether `load_data` may take it: a known name, `hf:` and a name, or a path, there or not."""
+    is_name = name in _NAMED or name.startswith("hf:")
+    return is_name or _looks_like_path(name) or find_path(name) is not None
+
+
+def _looks_like_path(name: str | Path) -> bool:
+    return isinstance(name, Path) or "/" in name or "." in name
 
 
 def is_here(name: str, data_dir: str | Path | None = None) -> bool:

@@ -25,8 +25,7 @@ from torch import nn
 from .. import objectives, penalties, weights
 from .._files import sha256
 from .._names import suggest
-from ..data import DATASETS, Colour, Dataset, load_data
-from ..data import find_path as find_data_path
+from ..data import DATASETS, Colour, Dataset, load_data, may_be_data
 from ..models import DualBatchNorm
 from ..threats import Threat, parse_threat
 from ..training import check_combination
@@ -102,8 +101,7 @@ class Data(_Entry):
     @field_validator("name")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        is_path = "/" in name or "." in name or find_data_path(name) is not None
-        if name not in DATASETS and not is_path and not name.startswith("hf:"):
+        if not may_be_data(name):
             raise ValueError(f"data set {name!r} is unknown. {suggest(name, DATASETS)}")
         return name
 
