@@ -439,3 +439,5 @@ def test_find_data_reads_nothing(tmp_path, cache):
 def test_known_sets_take_no_options_of_readers(tmp_path, cache):
     with pytest.raises(ValueError, match="colour is 'rgb', but mnist has no use for it"):
         load_data("mnist", colour="rgb")
+    with pytest.raises(ValueError, match=r"size is \(8, 8\), but digits has no use for it"):
+        load_data("digits", size=8)

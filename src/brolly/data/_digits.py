@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 
 from ._dataset import Part, Source
+from ._reading import Reading
 
 
-def load_digits() -> Source:
+def read_digits(reading: Reading) -> Source:
     """Reads the digits; a fixed permutation sets 397 of them aside as the test split."""
-    from sklearn.datasets import load_digits as load
+    from sklearn.datasets import load_digits
 
-    pixels, classes = load(return_X_y=True)
+    reading.refuse("digits", "size", "colour", "skip_broken", "label", "mapping", "bounds")
+    pixels, classes = load_digits(return_X_y=True)
     images = torch.from_numpy(pixels.reshape(-1, 1, 8, 8)).to(torch.uint8)  # 0 to 16
     labels = torch.from_numpy(classes).long()
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))

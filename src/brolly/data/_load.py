@@ -11,7 +11,7 @@ from pathlib import Path
 from .._names import suggest
 from ._cifar import is_cifar, read_cifar
 from ._dataset import Dataset, Source
-from ._digits import load_digits
+from ._digits import read_digits
 from ._find import locate, read_known
 from ._folder import read_folder, read_tar, read_zip
 from ._hdf5 import read_hdf5
@@ -28,7 +28,7 @@ from ._text import is_text_folder, read_text, read_text_folder
 
 #: How each known set is read.
 _NAMED: dict[str, Callable[[Reading], Source]] = {
-    "digits": lambda reading: load_digits(),
+    "digits": read_digits,
     **{name: functools.partial(read_known, known) for name, known in KNOWN.items()},
 }
 
