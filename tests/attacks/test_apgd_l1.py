@@ -14,7 +14,7 @@ def problem(classes: int, entries: int = 200):
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(classes, entries, generator=generator, dtype=torch.float64)
     bias = torch.randn(classes, generator=generator, dtype=torch.float64)
-    x = torch.randn(8, entries, generator=generator, dtype=torch.float64)
+    x = torch.randn(4, entries, generator=generator, dtype=torch.float64)
     logits = x @ weight.T + bias
     y = logits.argmax(1)
     gaps = logits.gather(1, y[:, None]) - logits
