@@ -102,7 +102,7 @@ def test_a_foreign_file_with_a_mapping(brolly, here):
         (["pack", "digits", "x.txt"], "write x.h5"),
         (["pack", "digits", "x.h5", "--level", "10"], "level is 10"),
         (["verify", "x.h5"], "x.h5 does not exist"),
-        (["show", "x.h5"], "'x.h5' is unknown"),
+        (["show", "x.h5"], "x.h5 does not exist"),
     ],
 )
 def test_mistyped(brolly, here, words, told):
