@@ -69,6 +69,8 @@ class Split:
 
     def read(self, rows: Tensor | None = None) -> Tensor:
         """Inputs at some positions (int64; None: all), as they are stored."""
+        if rows is None and isinstance(self.inputs, Tensor):
+            return self.inputs
         return take(self.inputs, torch.arange(len(self)) if rows is None else rows)
 
     def parts(self, size: int = 1024) -> Iterator[Tensor]:
@@ -88,6 +90,8 @@ class Split:
 
     def first(self, count: int) -> Split:
         """The split cut to its first `count` examples."""
+        if isinstance(self.inputs, Tensor):  # nothing is copied
+            return dataclasses.replace(self, inputs=self.inputs[:count], labels=self.labels[:count])
         return self.select(torch.arange(len(self))[:count])
 
     def in_memory(self) -> Split:

@@ -83,19 +83,13 @@ class AugMix(ImageAugmentation):
         if not self.alpha > 0:
             raise ValueError(f"alpha is {self.alpha}; expected a number above 0")
 
-    def _along(
-        self,
-        x: Tensor,
-        generator: torch.Generator,
-        masks: Tensor | None,
-        boxes: Tensor | None,
-        ignore: int,
-    ) -> Augmented:
-        if masks is not None or boxes is not None:
+    def _along(self, given: Augmented, generator: torch.Generator, ignore: int) -> Augmented:
+        if given.masks is not None or given.boxes is not None:
             raise ValueError(
                 "AugMix lays several moved copies of an image over each other, so masks and boxes "
                 "have no one place to go; use RandAugment or single augmentations with them"
             )
+        x = given.x
         chains = x.repeat(self.width, 1, 1, 1)  # (width * batch, channels, height, width)
         depths = torch.randint(1, 4, (len(chains),), generator=generator)
         if self.depth is not None:

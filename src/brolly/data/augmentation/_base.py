@@ -86,17 +86,10 @@ class ImageAugmentation(abc.ABC):
                 f"boxes are {boxes.dtype} of shape {tuple(boxes.shape)}; expected floating point "
                 f"of shape ({len(x)}, n, 4): left, top, right, bottom in pixels"
             )
-        return self._along(x, generator, masks, boxes, ignore)
+        return self._along(Augmented(x, masks, boxes), generator, ignore)
 
     @abc.abstractmethod
-    def _along(
-        self,
-        x: Tensor,
-        generator: torch.Generator,
-        masks: Tensor | None,
-        boxes: Tensor | None,
-        ignore: int,
-    ) -> Augmented: ...
+    def _along(self, given: Augmented, generator: torch.Generator, ignore: int) -> Augmented: ...
 
 
 class Photometric(ImageAugmentation):
@@ -106,15 +99,8 @@ class Photometric(ImageAugmentation):
     def change(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """The images, changed."""
 
-    def _along(
-        self,
-        x: Tensor,
-        generator: torch.Generator,
-        masks: Tensor | None,
-        boxes: Tensor | None,
-        ignore: int,
-    ) -> Augmented:
-        return Augmented(self.change(x, generator), masks, boxes)
+    def _along(self, given: Augmented, generator: torch.Generator, ignore: int) -> Augmented:
+        return given._replace(x=self.change(given.x, generator))
 
 
 class Move(abc.ABC):
@@ -140,20 +126,18 @@ class Geometric(ImageAugmentation):
     def draw(self, x: Tensor, generator: torch.Generator) -> Move:
         """A move for each image."""
 
-    def _along(
-        self,
-        x: Tensor,
-        generator: torch.Generator,
-        masks: Tensor | None,
-        boxes: Tensor | None,
-        ignore: int,
-    ) -> Augmented:
-        move = self.draw(x, generator)
-        return Augmented(
-            move.images(x),
-            None if masks is None else move.masks(masks, ignore),
-            None if boxes is None else move.boxes(boxes, *x.shape[2:]),
-        )
+    def _along(self, given: Augmented, generator: torch.Generator, ignore: int) -> Augmented:
+        return moved(given, self.draw(given.x, generator), ignore)
+
+
+def moved(given: Augmented, move: Move, ignore: int) -> Augmented:
+    """Images with what is drawn on them, moved."""
+    x, masks, boxes = given
+    return Augmented(
+        move.images(x),
+        None if masks is None else move.masks(masks, ignore),
+        None if boxes is None else move.boxes(boxes, *x.shape[2:]),
+    )
 
 
 def clip(boxes: Tensor, height: int, width: int) -> Tensor:

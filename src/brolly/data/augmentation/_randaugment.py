@@ -82,14 +82,8 @@ class RandAugment(ImageAugmentation):
                 "divide by 3"
             )
 
-    def _along(
-        self,
-        x: Tensor,
-        generator: torch.Generator,
-        masks: Tensor | None,
-        boxes: Tensor | None,
-        ignore: int,
-    ) -> Augmented:
+    def _along(self, given: Augmented, generator: torch.Generator, ignore: int) -> Augmented:
+        x, masks, boxes = given
         strength = torch.full((len(x),), self.magnitude / 10, dtype=torch.float64)
         for _ in range(self.n):
             x, move = operate(x, _TABLE, strength, self.fill, generator)
