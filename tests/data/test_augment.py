@@ -484,7 +484,7 @@ def test_what_preview_refuses(here, capsys) -> None:
     )
     assert "is not YAML" in error("digits", "--augment", "{name: rotation")
     assert "count is 0" in error("digits", "--count", "0")
-    assert "--size is given 3 numbers" in error("digits", "--size", "1", "2", "3")
+    assert "Unused Tokens: ['2', '3']" in error("digits", "--size", "1", "2", "3")
     assert "is unknown" in error("digit")
     assert list(here.iterdir()) == []
     table = brolly.Dataset.from_tensors(

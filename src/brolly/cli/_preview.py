@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
+
+from ._reading import ReadingOptions
+
+_NO_OPTIONS = ReadingOptions()
 
 
 def preview(
@@ -15,11 +19,7 @@ def preview(
     output: Path = Path("preview.png"),
     count: int = 8,
     seed: int = 0,
-    data_dir: Path | None = None,
-    size: Annotated[list[int] | None, Parameter(consume_multiple=True, negative="")] = None,
-    colour: Literal["grey", "rgb"] | None = None,
-    skip_broken: Annotated[bool, Parameter(negative="")] = False,
-    label: str | None = None,
+    options: ReadingOptions = _NO_OPTIONS,
 ) -> int:
     """Write a contact sheet (PNG) of training examples of each class.
 
@@ -38,34 +38,15 @@ def preview(
         Examples of each class, or draws of each example.
     seed
         Of the choice of examples and of the draws.
-    data_dir
-        First folder to search for data; then $BROLLY_DATA and the cache.
-    size
-        Side, or height and width, that images are brought to.
-    colour
-        What images are converted to.
-    skip_broken
-        Leave unreadable images out.
-    label
-        Column that holds the class, in tables.
     """
     from ..data import preview as write_preview
+    from ..data import read_source
     from ..recipes import Data
 
-    sides = size or []
-    if len(sides) > 2:
-        raise ValueError(f"--size is given {len(sides)} numbers; expected a side, or height width")
-    tree = {
-        "name": name,
-        "augment": [_entry(text) for text in augment or []],
-        "size": sides[0] if len(sides) == 1 else size,
-        "colour": colour,
-        "skip_broken": skip_broken,
-        "label": label,
-    }
+    tree = {"name": name, "augment": [_entry(text) for text in augment or []]}
     entry = Data.from_tree(tree, "the command")
-    data = entry.load(data_dir)
     augmentations = [component.build() for component in entry.augment]
+    data = read_source(name, options.reading()).dataset()
     shown = write_preview(data.train, output, augmentations=augmentations, count=count, seed=seed)
     classes = f"{shown} of {len(data.classes)}" if shown < len(data.classes) else f"{shown}"
     what = f"{count} draws of an example" if augmentations else f"up to {count} examples"
