@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..models import fold_batchnorm
-from ._symmetry import Freedom, Place, Units, find_units
+from ._symmetry import find_units
+from ._units import Freedom, Place, Units
 
 #: Changes one axis of a weight along with its units.
 _Change = Callable[[Tensor, Place], Tensor]
