@@ -1,19 +1,25 @@
 """Every objective with nothing, adversarial weight perturbation, and a moving average.
 
     python benchmarks/objectives.py --output-dir FOLDER [--objectives NAME ...] [--seeds 0 1 2]
+    python benchmarks/objectives.py --output-dir FOLDER --time
+    python benchmarks/objectives.py --output-dir FOLDER --table
 
 Fashion-MNIST, Linf 0.1, the same small network and the same budget of passes for all: an
 objective whose step is dearer gets fewer epochs. The passes of a step are counted, not believed.
 HAT and RST, which need another network first, are left out; so is a search for worse weights
-around `free`, which cannot be. `standard` costs several times the training: it comes last, and
-only for `--standard-seeds`. Whatever is interrupted goes on where it was; the table of what is
-done is printed at the end, and by `--table` alone. Nothing is selected: the last epoch counts.
+around `free`, which cannot be. An average changes nothing in the training it follows, so one
+training gives both the weights with it and those without. Nothing is selected: the last epoch
+counts. `standard` costs several times the training: it comes last, and only for
+`--standard-seeds`. Whatever is interrupted goes on where it was. `--time` trains an epoch of each,
+on a machine that should have nothing else to do.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,11 +49,12 @@ OBJECTIVES = {
     "input-gradient": "{name: input-gradient}",
     "jacobian": "{name: jacobian}",
 }
-VARIANTS = {
-    "none": [],
-    "awp": ["weights=[{name: awp}]"],
+TRAININGS = {
     "ema": ["average={name: ema, decay: 0.995}"],
+    "awp": ["weights=[{name: awp}]"],
 }
+#: Which training the weights come from: without an average, from the one that keeps it as well.
+VARIANTS = {"none": "ema", "awp": "awp", "ema": "ema"}
 BASE = [
     "model.width=8", "data.examples=10000", "average=null", "precision=bfloat16",
     "optimizer={name: sgd, lr: 0.1, weight_decay: 5e-4}", "validation.every=1000",
@@ -64,8 +71,11 @@ def main() -> None:
     parser.add_argument("--standard-seeds", type=int, nargs="*", default=[0, 1, 2])
     parser.add_argument("--passes", type=int, default=96, help="per training example")
     parser.add_argument("--examples", type=int, default=1000, help="of the test split")
+    parser.add_argument("--time", action="store_true", help="only time an epoch of each")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     options = parser.parse_args()
+    if options.time:
+        return time_epochs(options)
     entries = [
         (objective, variant, seed)
         for seed in options.seeds
@@ -88,8 +98,9 @@ def goes_together(objective: str, variant: str) -> bool:
 
 def make_recipe(objective: str, variant: str, seed: int, budget: int) -> tuple[Recipe, float]:
     """The recipe with as many epochs as the budget allows, and its passes per example."""
-    words = [*BASE, f"objective={OBJECTIVES[objective]}", *VARIANTS[variant], f"seed={seed}"]
-    words.append(f"name={objective}-{variant}")
+    training = VARIANTS[variant]
+    words = [*BASE, f"objective={OBJECTIVES[objective]}", *TRAININGS[training], f"seed={seed}"]
+    words.append(f"name={objective}-{training}")
     passes = count_passes(Recipe.load("fashion-mnist-fast", words))
     epochs = max(1, round(budget / passes))
     return Recipe.load("fashion-mnist-fast", [*words, f"epochs={epochs}"]), passes
@@ -125,14 +136,17 @@ def measure(
     with run.locked():
         if not run.finished:
             train_recipe(recipe, run)
-        if not (result := read(run, attack)):
+        if not (result := read(run, variant, attack)):
             _, model, data = load_run(run.path)
+            if variant == "none":
+                model.load_state_dict((run.load_state() or {})["model"])
             threat = recipe.build_threat()
             result = evaluate(
                 model, data.test, threat, examples=options.examples, checks="",
                 attacks=standard(threat) if attack == "standard" else (PGD(threat, steps=50),),
-                certificate=None, curve_examples=0, precision="bfloat16", name=recipe.name,
-                save_to=run.evaluations / f"{attack}.json", seed=recipe.seed,
+                certificate=None, curve_examples=0, precision="bfloat16",
+                name=f"{objective}-{variant}", save_to=place(run, variant, attack),
+                seed=recipe.seed,
             )  # fmt: skip
     print(
         f"{objective} {variant} seed {seed}: {passes:g} passes a step, {recipe.epochs} epochs; "
@@ -141,17 +155,42 @@ def measure(
     )
 
 
-def read(run: RunFolder, attack: str) -> Evaluation | None:
-    file = run.evaluations / f"{attack}.json"
+def place(run: RunFolder, variant: str, attack: str) -> Path:
+    return run.evaluations / f"{variant}-{attack}.json"
+
+
+def read(run: RunFolder, variant: str, attack: str) -> Evaluation | None:
+    file = place(run, variant, attack)
     if not file.is_file():
         return None
     result = Evaluation.load(file)
     return result if result.complete else None
 
 
+def time_epochs(options: argparse.Namespace) -> None:
+    """Writes how long an epoch of each training takes: the only one of a training of one."""
+    seconds = {}
+    for objective in options.objectives:
+        for variant in ("none", "awp"):
+            if not goes_together(objective, variant):
+                continue
+            recipe, _ = make_recipe(objective, variant, 0, options.passes)
+            unchecked = recipe.validation.model_copy(update={"examples": 1})
+            short = recipe.model_copy(update={"epochs": 1, "validation": unchecked})
+            with tempfile.TemporaryDirectory() as folder:
+                history = train_recipe(short, RunFolder(Path(folder)))
+            seconds[f"{objective} {variant}"] = history.epochs[-1].seconds
+            print(f"{objective} {variant}: {history.epochs[-1].seconds:.1f} s an epoch", flush=True)
+    (options.output_dir / "seconds.json").write_text(json.dumps(seconds, indent=1))
+
+
 def print_table(options: argparse.Namespace) -> None:
-    print("| objective | with | passes a step | epochs | clean | PGD-50 | `standard` |")
-    print("|---|---|---|---|---|---|---|")
+    file = options.output_dir / "seconds.json"
+    seconds = json.loads(file.read_text()) if file.is_file() else {}
+    print(
+        "| objective | with | passes a step | epochs | s an epoch | clean | PGD-50 | `standard` |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for objective in options.objectives:
         for variant in options.variants:
             if not goes_together(objective, variant):
@@ -161,10 +200,12 @@ def print_table(options: argparse.Namespace) -> None:
             recipe, passes = recipes[0]
             for run in (RunFolder(options.output_dir / recipe.folder) for recipe, _ in recipes):
                 for attack, results in found.items():
-                    results.extend(result for result in [read(run, attack)] if result)
+                    results.extend(result for result in [read(run, variant, attack)] if result)
+            timed = seconds.get(f"{objective} {'awp' if variant == 'awp' else 'none'}")
             if results := found["pgd-50"]:
                 print(
                     f"| {objective} | {variant} | {passes:g} | {recipe.epochs} "
+                    f"| {'–' if timed is None else f'{timed:.1f}'} "
                     f"| {spread([result.clean.rate for result in results])} "
                     f"| {spread([result.robust.rate for result in results])} "
                     f"| {spread([result.robust.rate for result in found['standard']])} |"
