@@ -75,7 +75,8 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only print what is there")
     options = parser.parse_args()
     if options.time:
-        return time_epochs(options)
+        time_epochs(options)
+        return
     entries = [
         (objective, variant, seed)
         for seed in options.seeds
