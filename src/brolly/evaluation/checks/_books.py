@@ -20,6 +20,7 @@ _EXAMPLES = 64
 
 
 def returned_examples(subject: Subject) -> Check:
+    """Whether what was found still breaks the model, whatever batch it comes in."""
     name = "returned-examples"
     threshold = (
         "an adversarial input is outside the threat or not adversarial any more; a prediction "
@@ -79,6 +80,7 @@ def _depends_on_mates(subject: Subject) -> Tensor:
 
 
 def model_hygiene(subject: Subject) -> Check:
+    """Whether the attacks, or a forward pass, changed the model they were to judge."""
     name = "model-hygiene"
     threshold = "weights, buffers or modes are not what they were, or a pass changes them"
     if model_sha256(subject.model) != subject.evaluation.model.sha256:
@@ -114,6 +116,7 @@ def _buffers(model: nn.Module) -> str:
 
 
 def data_hygiene(subject: Subject) -> Check:
+    """Whether the examples are in bounds, new to the model, of several classes and enough."""
     name, widest = "data-hygiene", 0.15
     threshold = (
         "inputs outside the bounds, normalised twice, or shared with the training data (more than "
@@ -190,6 +193,7 @@ def _hashes(split: Split) -> Iterator[int]:
 
 
 def nan_logits(subject: Subject) -> Check:
+    """Whether the model answers at all."""
     name, threshold = "nan-logits", "any logit is NaN"
     said = subject.evaluation
     clean = torch.from_numpy((said.clean_prediction == NO_PREDICTION).nonzero()[0])
@@ -205,6 +209,7 @@ def nan_logits(subject: Subject) -> Check:
 
 
 def certified_below_attacked(subject: Subject) -> Check:
+    """Whether certificate and attacks agree: what is proved cannot be broken."""
     name, threshold = "certified-below-attacked", "an example is proved and broken"
     said = subject.evaluation
     if not said.certificate:

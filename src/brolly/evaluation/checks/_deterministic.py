@@ -8,6 +8,7 @@ _THRESHOLD = "two passes over the same inputs differ"
 
 
 def deterministic_forward(subject: Subject) -> Check:
+    """Whether the same input gets the same answer twice."""
     if not subject.random:
         return Check(_NAME, "pass", "Two passes over the same inputs agree to the bit.", _THRESHOLD)
     return Check(

@@ -26,6 +26,7 @@ _FINITE = (
 
 
 def gradient_graph(subject: Subject) -> Check:
+    """Whether any gradient reaches the input."""
     name, (x, y) = "gradient-graph", subject.inputs(subject.right[:2])
     if len(x) == 0:
         return Check(name, "not applicable", "No example is right.", _CUT)
@@ -41,6 +42,7 @@ def gradient_graph(subject: Subject) -> Check:
 
 
 def input_gradients(subject: Subject) -> Check:
+    """Whether gradients are there to follow, at the input and inside the ball."""
     name, rows = "input-gradients", subject.right[:_EXAMPLES]
     if len(rows) == 0:
         return Check(name, "not applicable", "No example is right.", _ZERO)
@@ -72,6 +74,7 @@ def input_gradients(subject: Subject) -> Check:
 
 
 def finite_differences(subject: Subject) -> Check:
+    """Whether autograd's slope is that of the function, in float64."""
     name, rows = "finite-differences", subject.right[:16]
     if subject.random or len(rows) == 0:
         why = "The model is random." if subject.random else "No example is right."

@@ -21,6 +21,7 @@ _EXAMPLES = 100
 
 
 def random_model(subject: Subject) -> Check:
+    """How much of the robustness of a random model is that of its chance alone."""
     name, threshold = "random-model", "the model draws random numbers"
     rows = subject.right[:_EXAMPLES]
     if not subject.random or subject.threat.kind not in PGD.kinds or len(rows) == 0:
@@ -55,6 +56,7 @@ def _wrong(model: nn.Module, x: Tensor, subject: Subject, rows: Tensor) -> Tenso
 
 
 def obfuscated_weights(subject: Subject) -> Check:
+    """Robustness belongs to the function: writing the weights otherwise changes none."""
     name = "obfuscated-weights"
     threshold = (
         f"on a copy with hidden units permuted, rescaled or rotated, which computes the same, "
@@ -91,6 +93,7 @@ def obfuscated_weights(subject: Subject) -> Check:
 
 
 def loss_scale(subject: Subject) -> Check:
+    """Whether cross-entropy sees what a margin free of scale sees."""
     name, part = "loss-scale", 0.1
     threshold = (
         f"a margin that is normalised per example breaks at least {ENOUGH} examples and {part:.0%} "

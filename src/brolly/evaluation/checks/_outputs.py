@@ -14,6 +14,7 @@ _THRESHOLD = (
 
 
 def logits_not_probabilities(subject: Subject) -> Check:
+    """Whether cross-entropy, taken of the outputs, has a gradient to give."""
     rows = subject.right[:_EXAMPLES]
     if len(rows) == 0:
         return Check(_NAME, "not applicable", "No example is right.", _THRESHOLD)

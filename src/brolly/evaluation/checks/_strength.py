@@ -24,6 +24,7 @@ def _missed(rows: int, of: int, points: float = _POINTS) -> bool:
 
 
 def black_box_beats_white_box(subject: Subject, queries: int) -> Check:
+    """Square needs scores alone: what only it breaks had gradients that mislead."""
     name = "black-box-beats-white-box"
     threshold = (
         f"Square breaks more than {_POINTS:.1%} of the examples, and at least {ENOUGH}, that "
@@ -50,6 +51,7 @@ def black_box_beats_white_box(subject: Subject, queries: int) -> Check:
 
 
 def noise_beats_white_box(subject: Subject, full: bool) -> Check:
+    """Chance and transfer know no gradients of the model: neither may do better than them."""
     name = "noise-beats-white-box"
     threshold = (
         f"random points of the ball, or inputs found on a surrogate, break more than {_POINTS:.1%} "
@@ -101,6 +103,7 @@ def _surrogate(subject: Subject) -> nn.Module:
 
 
 def stable_predictions(subject: Subject) -> Check:
+    """Where tiny noise turns what attacks could not, predictions jump."""
     name, part = "stable-predictions", 0.05
     threshold = (
         f"noise of {part:.0%} of eps turns more than 1% of the examples, and at least {ENOUGH}, "
@@ -126,6 +129,7 @@ def stable_predictions(subject: Subject) -> Check:
 
 
 def silent_success(subject: Subject) -> Check:
+    """Whether attacks return what they met, and whether that is what the judge sees."""
     name = "silent-success"
     threshold = (
         "an attack passes through a success that it does not return, or claims one that is none"
@@ -180,6 +184,7 @@ class _Watch(nn.Module):
 
 
 def loss_converged(subject: Subject) -> Check:
+    """Where few more steps break much more, the attacks stopped on their way."""
     name = "loss-converged"
     threshold = (
         f"twice the steps break more than 5% of the examples, and at least {ENOUGH}, that stood"
@@ -200,6 +205,7 @@ def loss_converged(subject: Subject) -> Check:
 
 
 def unbounded_attack(subject: Subject) -> Check:
+    """With the whole range allowed every input can be changed into any other, so all break."""
     name = "unbounded-attack"
     chance = 1 / len(subject.split.classes)
     threshold = f"more than {chance:.0%} hold when the whole range is allowed"
@@ -225,6 +231,7 @@ def unbounded_attack(subject: Subject) -> Check:
 
 
 def accuracy_against_eps(subject: Subject) -> Check:
+    """Where all inputs can become one, no more can be right than share a label."""
     name = "accuracy-against-eps"
     # Of inputs that can all become the same one, those with the most common label may be right.
     labels = subject.split.labels
@@ -244,6 +251,7 @@ def accuracy_against_eps(subject: Subject) -> Check:
 
 
 def more_steps(subject: Subject) -> Check:
+    """Whether stronger settings of the same attacks would have told another number."""
     name, points = "more-steps", 0.005
     threshold = (
         f"twice the steps and restarts break more than {points:.1%} of the examples, and at least "
@@ -267,6 +275,7 @@ def more_steps(subject: Subject) -> Check:
 
 
 def iterative_beats_single_step(subject: Subject) -> Check:
+    """One step stronger than many is a fault of the attacks; the reverse, of the training."""
     name, part = "iterative-beats-single-step", 0.1
     threshold = (
         f"a single step breaks at least {ENOUGH} examples that iterative attacks left; or more "

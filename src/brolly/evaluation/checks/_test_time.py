@@ -17,6 +17,7 @@ _THRESHOLD = "autograd is called inside the forward pass"
 
 
 def test_time_optimisation(subject: Subject) -> Check:
+    """Whether the forward pass calls autograd for itself."""
     x, _ = subject.inputs(torch.arange(min(2, len(subject.split))))
     with untouched(subject.model), _counting() as calls:
         subject.guarded(x)
