@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from brolly import PGD, Linf, models
-from brolly.weights import obfuscate
+from brolly.weights import GaussianNoise, detach, obfuscate
 
 SHIPPED = {
     "mlp": (lambda: models.MLP(12, 5, hidden=[8, 7], dropout=0.5), (12,), 3),
@@ -237,6 +237,44 @@ class Choosing(nn.Module):
     def forward(self, x):
         both = [way(x) for way in self.ways]
         return torch.where(x.sum(1, keepdim=True) > 2, *both) if x.sum() > -1 else both[0]
+
+
+@pytest.mark.parametrize("name", ["small-cnn", "resnet", "preact-resnet", "dual", "lstm"])
+def test_unfolded_the_copy_has_the_tensors_of_the_model(name: str) -> None:
+    build, shape, _ = SHIPPED[name]
+    model = lived(build).eval()
+    result = obfuscate(model, inputs=shape, fold=False)
+    x = torch.rand(5, *shape, dtype=torch.float64)
+    expected = model(x)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    model.load_state_dict(result.model.state_dict())  # strict: the same names and shapes
+    torch.testing.assert_close(model(x), expected, rtol=1e-9, atol=1e-9)
+    assert any(not torch.equal(before[key], tensor) for key, tensor in model.state_dict().items())
+
+
+def test_without_a_generator_the_seed_is_0() -> None:
+    model = lived(SHIPPED["mlp"][0])
+    one = obfuscate(model, inputs=(12,)).model.state_dict()
+    two = obfuscate(model, torch.Generator().manual_seed(0), inputs=(12,)).model.state_dict()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_weights_that_are_computed_are_named_with_what_to_take_off() -> None:
+    noisy = GaussianNoise(when="always").attach(models.MLP(4, 3, hidden=[5]))
+    told = r"weights of 2, 4 are computed .*\(AdditiveNoise\).*brolly\.weights\.detach\(model\)"
+    with pytest.raises(ValueError, match=told):
+        obfuscate(noisy, inputs=(4,))
+    assert obfuscate(detach(noisy), inputs=(4,)).changed == ("2", "4")
+    foreign = models.MLP(4, 3, hidden=[5])
+    for layer in (foreign[2], foreign[4]):
+        parametrizations.weight_norm(layer)
+    with pytest.raises(ValueError, match=r"\(_WeightNorm\).*remove_parametrizations\(layer, 'w"):
+        obfuscate(foreign, inputs=(4,))
+
+
+def test_noise_that_is_off_in_eval_mode_stands_in_no_ones_way() -> None:
+    noisy = GaussianNoise().attach(models.MLP(4, 3, hidden=[5]))
+    assert obfuscate(noisy, inputs=(4,)).changed == ("2", "4")
 
 
 def test_parts_of_what_cannot_be_traced() -> None:

@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from ..models import fold_batchnorm
+from ._attach import Transform
 from ._symmetry import find_units
 from ._units import Freedom, Place, Units
 
@@ -37,7 +39,11 @@ class Obfuscated:
 
 
 def obfuscate(
-    model: nn.Module, generator: torch.Generator, *, inputs: Tensor | Sequence[int]
+    model: nn.Module,
+    generator: torch.Generator | None = None,
+    *,
+    inputs: Tensor | Sequence[int],
+    fold: bool = True,
 ) -> Obfuscated:
     r"""A copy of a model with other weights that computes the same.
 
@@ -67,12 +73,16 @@ def obfuscate(
 
     Args:
         model: Any module that `copy.deepcopy` can copy; it is left as it is.
-        generator: Of the permutations, factors and rotations, and of random inputs.
+        generator: Of the permutations, factors and rotations, and of random inputs; None: one
+            with seed 0.
         inputs: A batch to trace and compare with, `(batch, ...)`, or the shape of one input, for
             16 drawn from U(0, 1).
+        fold: Whether BatchNorm becomes part of the layer before it. Without, the copy has the
+            same tensors as the model, so that each can load the `state_dict` of the other.
 
     Raises:
-        ValueError: Nothing can be rewritten, with what stands in the way, or the outputs differ by
+        ValueError: Nothing can be rewritten, with what stands in the way (such as weights that a
+            parametrization computes, which would have to be taken off), or the outputs differ by
             more than rounding: more than the root of the machine epsilon, as a part of the largest
             output (3e-4 in float32).
 
@@ -91,23 +101,27 @@ def obfuscate(
             f"{type(model).__name__} has no weights that could be rewritten; expected a module "
             "with floating point parameters"
         )
+    if generator is None:
+        generator = torch.Generator().manual_seed(0)
     if isinstance(inputs, Tensor):
         x = inputs.detach()
     else:
         drawn = torch.rand(16, *inputs, generator=generator, device=generator.device)
         x = drawn.to(first.device, first.dtype)
-    original, twin = copy.deepcopy(model).eval(), fold_batchnorm(model)
+    original = copy.deepcopy(model).eval()
+    twin = fold_batchnorm(model) if fold else copy.deepcopy(original).requires_grad_(False)
     with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         expected = _outputs(original, x)
         obstacles = _rewrite(twin, (x,), {}, _changes(generator), ())
         found = _outputs(twin, x)
-    changed = _changed_layers(original, twin)
-    if not changed:
-        reasons = ", ".join(sorted(obstacles)) or "no hidden units lie between two layers"
-        raise ValueError(
-            f"nothing in {type(model).__name__} can be rewritten: {reasons}. Expected linear or "
-            "convolutional layers in a row, and nothing between them that mixes their units"
-        )
+        changed = _changed_layers(original, twin)
+        if not changed:
+            reasons = _computed_weights(original) or (
+                f"{', '.join(sorted(obstacles)) or 'no hidden units lie between two layers'}. "
+                "Expected linear or convolutional layers in a row, and nothing between them that "
+                "mixes their units"
+            )
+            raise ValueError(f"nothing in {type(model).__name__} can be rewritten: {reasons}")
     difference = float((found - expected).abs().max())
     allowed = torch.finfo(expected.dtype).eps ** 0.5 * max(float(expected.abs().max()), 1e-30)
     if not difference <= allowed:
@@ -117,6 +131,32 @@ def obfuscate(
             "than tracing shows"
         )
     return Obfuscated(twin, difference, changed)
+
+
+def _computed_weights(model: nn.Module) -> str:
+    """Which weights are computed at each pass rather than stored, and what to do about it."""
+    layers: list[str] = []
+    parts: dict[str, nn.Module] = {}
+    for name, layer in model.named_modules():
+        if not is_parametrized(layer, "weight"):
+            continue
+        stack = layer.get_submodule("parametrizations.weight")
+        if layer.weight is getattr(stack, "original", None):  # silent in eval mode
+            continue
+        layers.append(name or type(layer).__name__)
+        parts |= {type(part).__name__: part for part in stack.children()}
+    if not layers:
+        return ""
+    ours = all(isinstance(part, Transform) for part in parts.values())
+    advice = (
+        "brolly.weights.detach(model), which leaves the mean weights"
+        if ours
+        else "torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight') for each"
+    )
+    return (
+        f"the weights of {', '.join(layers)} are computed at each pass ({', '.join(parts)}), so "
+        f"there are none to rewrite. Take that off first: {advice}"
+    )
 
 
 def _outputs(model: nn.Module, x: Tensor) -> Tensor:
@@ -245,4 +285,5 @@ def _changed_layers(original: nn.Module, twin: nn.Module) -> tuple[str, ...]:
     before = {**dict(original.named_parameters()), **dict(original.named_buffers())}
     after = {**dict(twin.named_parameters()), **dict(twin.named_buffers())}
     other = (k for k in after if k not in before or not torch.equal(after[k], before[k]))
-    return tuple(dict.fromkeys(name.rpartition(".")[0] for name in other))
+    owners = (name.rpartition(".")[0].partition(".parametrizations")[0] for name in other)
+    return tuple(dict.fromkeys(owners))
