@@ -277,7 +277,8 @@ def test_nan_says_where() -> None:
     [
         ({"epochs": 0}, "epochs is 0"),
         ({"average": SWA(start=3)}, "SWA starts after 3 epochs of 3, so there is nothing to"),
-        ({"batch_size": 1000}, "expected .* a batch size of 1 to 72"),
+        ({"batch_size": 1000}, "1000 for 72 training examples; expected 1 to 72"),
+        ({"patience": 0}, "patience is 0; expected 1 or more, or None"),
         ({"objective": Plain(), "select_by": "robust"}, "there is no threat"),
         ({"device": "cuda:77"}, "device 'cuda:77' is not on this machine; expected one of"),
         ({"model": nn.Flatten()}, "no parameter"),
@@ -287,3 +288,14 @@ def test_nan_says_where() -> None:
 def test_what_raises(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         train(**changes)
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    data = blobs()
+    data = dataclasses.replace(data, validation=data.validation.first(0))
+    with pytest.raises(ValueError, match="epochs is 0") as told:
+        train(data=data, epochs=0, clip=-1.0, batch_size=0, accumulate=0, schedule=Plateau(),
+              objective=ATTA(Linf(0.1)), augment=[Flip()], patience=0)  # fmt: skip
+    for reason in ("clip is -1", "batch_size is 0", "accumulate is 0", "no validation split",
+                   "ATTA remembers a perturbation", "patience is 0"):  # fmt: skip
+        assert reason in str(told.value)

@@ -194,10 +194,14 @@ class Recipe(_Entry):
             reasons.append(f"weights has {names}, which search for worse weights; use one")
         try:
             check_combination(
-                self.build_objective(), self.build_penalty(), self.build_weight_search(),
-                [entry.build() for entry in self.data.augment], self.accumulate, self.clip,
-                self.average and self.average.build(), self.epochs, self._stand_in(),
-                self.data.balanced,
+                self._stand_in(), None, objective=self.build_objective(),
+                penalty=self.build_penalty(), weights=self.build_weight_search(),
+                epochs=self.epochs, threat=self.build_threat(), schedule=self.schedule.build(),
+                average=self.average and self.average.build(), batch_size=self.batch_size,
+                accumulate=self.accumulate, clip=self.clip,
+                augment=[entry.build() for entry in self.data.augment],
+                balanced=self.data.balanced, precision=self.precision, select_by=self.select_by,
+                patience=self.patience,
             )  # fmt: skip
         except ValueError as error:
             reasons.append(str(error))

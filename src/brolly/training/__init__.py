@@ -3,8 +3,8 @@
 from ._average import EMA as EMA
 from ._average import SWA as SWA
 from ._average import Average as Average
+from ._combination import Precision as Precision
 from ._combination import check_combination as check_combination
-from ._fit import Precision as Precision
 from ._fit import TrainingDiverged as TrainingDiverged
 from ._fit import fit as fit
 from ._history import EpochRecord as EpochRecord

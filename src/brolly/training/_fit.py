@@ -9,29 +9,25 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .._device import pick_device
-from ..attacks._engine import untouched
 from ..data import Augmentation, Batch, Batches, Dataset, LoaderBatches
-from ..models import check_logits
 from ..objectives import Loss, Objective, Plain
 from ..penalties import Penalty
 from ..threats import Threat
 from ..weights import WeightSearch
 from ._average import Average
-from ._combination import check_combination
+from ._combination import Precision, check_combination
 from ._history import EpochRecord, History
 from ._optimizers import SGD, Optimizer
 from ._run import RunFolder
 from ._schedules import OneCycle, Progress, Schedule, parse_length
 from ._step_sizes import StepSizes
 from ._validation import Accuracies, Checker, SelectBy, Validation, catastrophic_overfitting
-
-Precision = Literal["float32", "bfloat16"]
 
 
 class TrainingDiverged(ArithmeticError):
@@ -123,34 +119,8 @@ def fit(
         >>> len(history.epochs)
         2
     """
-    objective = Plain() if objective is None else objective
-    threat = objective.threat if threat is None else threat
-    if select_by is None:
-        select_by = "clean" if threat is None else "robust"
-    if select_by == "robust" and threat is None:
-        raise ValueError("select_by is 'robust', but there is no threat; pass threat=Linf(...)")
-    if batches is not None and (augment or balanced):
-        raise ValueError(
-            "batches comes with its own order and augmentation, so augment and balanced have no "
-            "use; leave them out, or give Batches(data.train, ...) that do both"
-        )
-    if isinstance(batches, Batches):
-        augment, balanced = batches.augment, batches.balanced
-    if epochs < 1 or (batches is None and not 0 < batch_size <= len(data.train)):
-        raise ValueError(
-            f"epochs is {epochs}, batch_size is {batch_size} for {len(data.train)} training "
-            f"examples; expected 1 epoch or more and a batch size of 1 to {len(data.train)}"
-        )
-    check_combination(
-        objective, penalty, weights, augment, accumulate, clip, average, epochs, model, balanced
-    )
-    if schedule is not None and schedule.watches and len(data.validation) == 0:
-        raise ValueError(
-            f"{schedule} goes by the validation metric, but there is no validation split; set one "
-            "aside, or use a schedule that goes by time, such as Cosine()"
-        )
     device = pick_device(device)
-    check = Checker(data, threat, validation or Validation(), seed, device)
+    objective, schedule = objective or Plain(), schedule or OneCycle()
     # Dropout and the like draw from the global generator; it is lent to the training and returned.
     with (
         _training_modes(model),
@@ -158,11 +128,21 @@ def fit(
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
     ):
         torch.manual_seed(seed)
-        _check_model(model.to(device), data, device)
+        check_combination(
+            model, data, objective=objective, penalty=penalty, weights=weights, epochs=epochs,
+            threat=threat, schedule=schedule, average=average, batches=batches,
+            batch_size=batch_size, accumulate=accumulate, clip=clip, augment=augment,
+            balanced=balanced, precision=precision, select_by=select_by, patience=patience,
+            device=device,
+        )  # fmt: skip
+        threat = objective.threat if threat is None else threat
+        if select_by is None:
+            select_by = "clean" if threat is None else "robust"
+        check = Checker(data, threat, validation or Validation(), seed, device)
         trainer = _Trainer(
-            model, data, objective, penalty, weights, optimizer or SGD(),
-            schedule or OneCycle(), average, epochs, batches, batch_size, accumulate, clip,
-            augment, balanced, precision, seed, device,
+            model, data, objective, penalty, weights, optimizer or SGD(), schedule, average,
+            epochs, batches, batch_size, accumulate, clip, augment, balanced, precision, seed,
+            device,
         )  # fmt: skip
         if run is not None and (state := run.load_state()) is not None:
             trainer.load_state(state)
@@ -422,19 +402,6 @@ def _groups(batches: Iterable[Batch], size: int) -> Iterator[list[Batch]]:
     rest = iter(batches)
     while group := list(itertools.islice(rest, size)):
         yield group
-
-
-def _check_model(model: nn.Module, data: Dataset, device: str) -> None:
-    """Raises ValueError where the model does not give a logit to each class of the data."""
-    x = next(iter(Batches(data.train.first(2), 2, device))).x
-    with untouched(model), torch.no_grad():
-        logits = model(x)
-    check_logits(logits, len(x))
-    if logits.shape[1] < len(data.classes):
-        raise ValueError(
-            f"the model has {logits.shape[1]} classes; expected {len(data.classes)} or more for "
-            f"{data.name}"
-        )
 
 
 def _since_best(scores: Sequence[float]) -> int:

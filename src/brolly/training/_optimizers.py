@@ -46,7 +46,7 @@ class SGD(Optimizer):
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
-    decays: Decays = "no_norm"
+    decays: Decays = "weights"
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.SGD(
@@ -71,7 +71,7 @@ class AdamW(Optimizer):
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-2
-    decays: Decays = "no_norm"
+    decays: Decays = "weights"
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
@@ -94,7 +94,7 @@ class Adam(Optimizer):
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
-    decays: Decays = "no_norm"
+    decays: Decays = "weights"
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam(
@@ -119,7 +119,7 @@ class RMSprop(Optimizer):
     alpha: float = 0.99
     momentum: float = 0.0
     weight_decay: float = 0.0
-    decays: Decays = "no_norm"
+    decays: Decays = "weights"
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.RMSprop(
@@ -143,7 +143,7 @@ class Adagrad(Optimizer):
 
     lr: float = 1e-2
     weight_decay: float = 0.0
-    decays: Decays = "no_norm"
+    decays: Decays = "weights"
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adagrad(
@@ -157,16 +157,25 @@ def parameter_groups(model: nn.Module, weight_decay: float, decays: Decays) -> l
     Raises:
         ValueError: No parameter requires gradients.
     """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not trainable:
-        raise ValueError(
-            "no parameter of the model requires gradients; expected at least one to train"
-        )
     decayed = list(choose(model, decays).values())
     chosen = {id(parameter) for parameter in decayed}
-    spared = [parameter for parameter in trainable if id(parameter) not in chosen]
+    spared = [parameter for parameter in trainable(model) if id(parameter) not in chosen]
     groups = [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": spared, "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that require gradients.
+
+    Raises:
+        ValueError: There is none.
+    """
+    found = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not found:
+        raise ValueError(
+            "no parameter of the model requires gradients; expected at least one to train"
+        )
+    return found

@@ -16,7 +16,8 @@ from ...objectives import Loss, Objective, Plain
 from ...penalties import Penalty
 from ...threats import Threat
 from ...weights import WeightSearch
-from .._fit import Precision, TrainingDiverged, fit
+from .._combination import Precision
+from .._fit import TrainingDiverged, fit
 from .._optimizers import SGD, Optimizer
 from .._schedules import Progress, Schedule
 from .._validation import Validation
