@@ -424,15 +424,49 @@ def test_recipes_refuse_them_on_weights_that_are_computed() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def norms():
+    """A norm of each kind between layers whose biases are no norm's."""
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 1), nn.GroupNorm(2, 4),
+        brolly.models.DualBatchNorm(nn.BatchNorm2d(4)), nn.InstanceNorm2d(4, affine=True),
+        nn.Flatten(), nn.Linear(4, 6), nn.LayerNorm([2, 3]), nn.RMSNorm(6), nn.Linear(6, 2),
+    )  # fmt: skip
+
+
+def test_the_three_words_cover_three_sets() -> None:
+    model = norms()
+    every = {name for name, _ in model.named_parameters()}
+    layers = {f"{place}.{kind}" for place in (0, 2, 7, 10) for kind in ("weight", "bias")}
+    assert set(penalties.covered(model, "all")) == every
+    assert set(penalties.covered(model, "no_norm")) == layers
+    assert set(penalties.covered(model, "weights")) == {n for n in layers if n.endswith("weight")}
+    assert len(every - layers) == 13  # RMSNorm has no bias, DualBatchNorm two layers
+
+
 def test_weight_decay_and_penalties_share_their_words() -> None:
     model = network()
-    assert set(penalties.covered(model, "no_norm")) == set(weights(model))
     for decays in ("weights", "no_norm"):
         decayed, spared = SGD(weight_decay=0.1, decays=decays).build(model).param_groups
-        assert [id(p) for p in decayed["params"]] == [id(p) for p in weights(model).values()]
+        expected = penalties.covered(model, decays).values()
+        assert [id(p) for p in decayed["params"]] == [id(p) for p in expected]
         assert spared["weight_decay"] == 0
     groups = SGD(weight_decay=0.1, decays=lambda name, p: name == "4.bias").build(model)
     assert [id(p) for p in groups.param_groups[0]["params"]] == [id(model[4].bias)]
-    brolly.Recipe.load("digits-plain", ["optimizer.decays=weights"])
-    told = brolly.Recipe.load("digits-plain", ["optimizer.decays=no_norm"])
-    assert told.sha256 == brolly.Recipe.load("digits-plain").sha256
+
+
+def test_decay_covers_weights_unless_a_recipe_says_otherwise() -> None:
+    plain = brolly.Recipe.load("digits-plain")
+    for name in ("sgd", "adam", "adamw", "rmsprop", "adagrad"):
+        recipe = brolly.Recipe.load("digits-plain", [f"optimizer={{name: {name}}}"])
+        assert recipe.optimizer.decays == "weights"
+    assert brolly.Recipe.load("digits-plain", ["optimizer.decays=weights"]).folder == plain.folder
+    assert brolly.Recipe.load("digits-plain", ["optimizer.decays=no_norm"]).folder != plain.folder
+
+
+def test_penalties_add_up_by_sum() -> None:
+    one, two, three = L1(1e-3), L2(1e-2), MaxNorm(2.0)
+    assert sum([one, two, three]) == penalties.Sum((one, two, three))
+    assert sum([one]) == one
+    for wrong in (lambda: one + 0, lambda: 1 + one, lambda: one + network()):
+        with pytest.raises(TypeError):
+            wrong()

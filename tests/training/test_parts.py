@@ -65,7 +65,7 @@ def test_optimizers_are_torchs(ours, theirs) -> None:
 
 def test_decay_spares_biases_and_norms() -> None:
     model = network()
-    decayed, spared = SGD(weight_decay=0.1, decays="no_norm").build(model).param_groups
+    decayed, spared = SGD(weight_decay=0.1, decays="weights").build(model).param_groups
     assert [p.ndim for p in decayed["params"]] == [2, 2]
     assert {p.ndim for p in spared["params"]} == {1}
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)

@@ -86,7 +86,7 @@ def test_a_sum_of_penalties_is_flat() -> None:
     ("covers", "names"),
     [
         ("all", {"0.weight", "0.bias", "1.weight", "1.bias", "3.weight"}),
-        ("no_norm", {"0.weight", "3.weight"}),
+        ("no_norm", {"0.weight", "0.bias", "3.weight"}),
         ("weights", {"0.weight", "3.weight"}),
         (lambda name, parameter: name == "0.bias", {"0.bias"}),
     ],

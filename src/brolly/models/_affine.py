@@ -18,7 +18,7 @@ class AffineLayer(nn.Module):
 
     The weights begin as the authors draw them, with variance `2 / ((1 + slope**2) in_features)`,
     which keeps the variance of the forward pass; biases begin at 0. At a slope of 1 the layer is
-    linear, at 0 it is a ReLU. The authors do not decay slopes, nor does `decays: no_norm`.
+    linear, at 0 it is a ReLU. The authors do not decay slopes, nor does `decays: weights`.
 
     Args:
         in_features: Values in.

@@ -13,9 +13,9 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.parametrize import ParametrizationList
 
 #: Which parameters: `weights`, those with two axes or more (of linear, convolutional and recurrent
-#: layers, embeddings), so neither biases nor anything of normalisation layers; `no_norm`, the same,
-#: by the name that weight decay in recipes has for it; `all`; or a function of (name, parameter)
-#: that says so. Parameters that require no gradient never are.
+#: layers, embeddings), so neither biases nor anything of normalisation layers; `no_norm`, all but
+#: those of normalisation layers, so biases too; `all`; or a function of (name, parameter) that says
+#: so. Parameters that require no gradient never are.
 Covers: TypeAlias = Literal["weights", "no_norm", "all"] | Callable[[str, nn.Parameter], bool]
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -41,7 +41,13 @@ class Penalty(abc.ABC):
         return []
 
     def __add__(self, other: Penalty) -> Penalty:
+        if not isinstance(other, Penalty):
+            return NotImplemented
         return Sum((*_terms(self), *_terms(other)))
+
+    def __radd__(self, other: object) -> Penalty:
+        """`sum` begins with 0."""
+        return self if other == 0 else NotImplemented
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,15 +153,18 @@ def choose(model: nn.Module, covers: Covers) -> dict[str, nn.Parameter]:
         if isinstance(module, _NORMS)
         for parameter in module.parameters(recurse=False)
     }
+
+    def chosen(name: str, parameter: nn.Parameter) -> bool:
+        if callable(covers):
+            return covers(name, parameter)
+        if covers == "all":
+            return True
+        return id(parameter) not in norms and (covers == "no_norm" or parameter.ndim > 1)
+
     return {
         name: parameter
         for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-        and (
-            covers(name, parameter)
-            if callable(covers)
-            else covers == "all" or (parameter.ndim > 1 and id(parameter) not in norms)
-        )
+        if parameter.requires_grad and chosen(name, parameter)
     }
 
 

@@ -21,8 +21,8 @@ class WeightNorm(Reparametrization):
     function of the model does not change. Nothing in it is random.
 
     The same as `torch.nn.utils.parametrizations.weight_norm` but for how it is kept: v is the
-    parameter that the weight was, and g has one axis, so that weight decay with `no_norm`
-    takes it for a scale and leaves it alone. Decay of v does not change the function, only how fast
+    parameter that the weight was, and g has one axis, so that weight decay of `weights` takes
+    it for a scale and leaves it alone. Decay of v does not change the function, only how fast
     its direction turns. The initialisation from data in the paper is left out.
 
     Cost: one norm for each output and pass.
