@@ -67,7 +67,7 @@ def test_what_diagnose_refuses(brolly) -> None:
 
 def test_a_curve_goes_on_and_never_trains_a_size_twice(brolly, here: Path) -> None:
     small = ["epochs=1", "batch_size=20", "model.width=2", "model.hidden=8", "validation.steps=1"]
-    curve = ("--seeds", "2", "--output", "curve")
+    curve = ("--seeds", "2", "--output-dir", "curve", "--device", "cpu")
     code, out, err = brolly("curve", "digits-plain", "data.examples=40,80", *small, *curve)
     assert code == 0
     assert err.count("done") == 4
@@ -87,7 +87,10 @@ def test_a_curve_goes_on_and_never_trains_a_size_twice(brolly, here: Path) -> No
     page = (here / "curve" / "curve.html").read_text()
     assert "Training examples" in page
     assert "The test split was not read." in page
-    assert "brolly curve digits-plain data.examples=40,80,120 epochs=1" in page
+    (again,) = (line for line in out.splitlines() if line.startswith("Repeat: "))
+    assert again.startswith("Repeat: brolly curve digits-plain data.examples=40,80,120 epochs=1")
+    assert again.endswith(" --seeds 2 --output-dir curve --device cpu")
+    assert again.removeprefix("Repeat: ") in page
 
 
 def test_what_a_curve_refuses_before_it_trains(brolly, here: Path) -> None:

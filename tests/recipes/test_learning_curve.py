@@ -36,9 +36,32 @@ def test_errors_are_those_of_whole_splits(tmp_path: Path) -> None:
         assert error[0] == pytest.approx(float(wrong.double().mean()))
     result = Evaluation.load(folder / "evaluation" / "linf-0.15.json")
     assert point.test == (1 - result.clean.rate,)
+    assert point.robust_test == (1 - result.robust.rate,)
+    assert point.test_gap == (point.test[0] - point.train[0],)
+    best = brolly.RunFolder(folder).history().best
+    assert point.robust_train == (1 - best.train_robust,)
+    assert point.robust_validation == (1 - best.validation_robust,)
+    (gap,) = point.robust_gap
+    assert gap == pytest.approx(best.train_robust - best.validation_robust)
     page = write_curve(tmp_path / "curve.html", curve.to_json()).read_text()
-    assert "test (final evaluation)" in page
-    assert "test (final evaluation)" in repr(curve)
+    for name in ("test (final evaluation)", "test gap", "robust validation", "robust gap"):
+        assert f">{name}</th>" in page
+    assert "Robust error against linf:0.15" in repr(curve)
+    assert "test gap" in repr(curve)
+
+
+def test_values_of_the_model_that_are_no_numbers_go_by_parameters(tmp_path: Path) -> None:
+    both = ["model={name: mlp, hidden: [8, 4]},{name: mlp, hidden: [4]}"]
+    small = [f"{key}={value}" for key, value in SMALL.items() if key != "model.hidden"]
+    curve = brolly.learning_curve("digits-plain", both + small, seeds=1, output_dir=tmp_path)
+    assert [point.size for point in curve.points] == [64 * 4 + 4 + 5 * 10, 64 * 8 + 8 + 9 * 4 + 50]
+    assert [point.value for point in curve.points] == [
+        "{name: mlp, hidden: [4]}", "{name: mlp, hidden: [8, 4]}",
+    ]  # fmt: skip
+    assert curve.axis == "parameters"
+    page = write_curve(tmp_path / "curve.html", curve.to_json()).read_text()
+    assert "Parameters" in page
+    assert "{name: mlp, hidden: [4]}" in page
 
 
 def test_a_size_that_diverged_is_shown_as_such(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
@@ -15,7 +16,7 @@ from . import _words
 from ._svg import inline_svg, paint
 from ._write import environment
 
-#: Colour, dash and marker of each error.
+#: Colour, dash and marker of the errors on each split.
 _LOOKS = {
     "train": ("clean", "--", "o"),
     "validation": ("robust", "-", "s"),
@@ -47,16 +48,18 @@ def write_curve(path: str | Path, curve: Mapping[str, Any], command: str = "") -
     finding = _finding(curve)
     template = environment().get_template("curve.html")
     text = template.render(
-        curve=curve, names=_names(curve), finding=finding, figure=_figure(curve, finding),
+        curve=curve, columns=_columns(curve), finding=finding, figure=_figure(curve, finding),
         command=command,
     )  # fmt: skip
     write_text(path, text)
     return Path(path)
 
 
-def _names(curve: Mapping[str, Any]) -> list[str]:
-    """Errors that were measured at any size."""
-    return [name for name in _LOOKS if any(point["errors"].get(name) for point in curve["points"])]
+def _columns(curve: Mapping[str, Any]) -> list[str]:
+    """Errors and gaps that were measured at any size."""
+    points = curve["points"]
+    names = dict.fromkeys(name for point in points for name in point["errors"])
+    return [name for name in names if any(point["errors"].get(name) for point in points)]
 
 
 def _finding(curve: Mapping[str, Any]) -> str:
@@ -64,42 +67,63 @@ def _finding(curve: Mapping[str, Any]) -> str:
     if not done:
         return "No network is trained yet."
     first, last = done[0], done[-1]
-    texts = [
-        f"{_words.spread(point['errors']['validation'])} validation error at {point['size']:g}, a "
-        f"gap of {_words.spread(point['errors']['gap'])} to training error"
-        for point in ([first, last] if len(done) > 1 else [last])
-    ]
+    texts = map(_sentence, [first, last] if len(done) > 1 else [last])
     return f"{curve['key']}: {'; '.join(texts)}."
 
 
+def _sentence(point: Mapping[str, Any]) -> str:
+    errors = point["errors"]
+    text = (
+        f"{_words.spread(errors['validation'])} validation error at {_value(point)}, a gap of "
+        f"{_words.spread(errors['gap'])} to training error"
+    )
+    if robust := errors.get("robust validation"):
+        text += f", {_words.spread(robust)} robust validation error"
+    return text
+
+
+def _value(point: Mapping[str, Any]) -> str:
+    """The value of the key that varies."""
+    return point.get("value") or f"{point['size']:g}"
+
+
 def _figure(curve: Mapping[str, Any], alt: str) -> Markup | None:
-    names = _names(curve)
-    if not names:
+    columns = _columns(curve)
+    kinds = [kind for kind in ("", "robust ") if any(kind + name in columns for name in _LOOKS)]
+    if not kinds:
         return None
 
     def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        for name in names:
-            color, dash, marker = _LOOKS[name]
-            points = [point for point in curve["points"] if point["errors"].get(name)]
-            spreads = [point["errors"][name] for point in points]
-            axes.errorbar(
-                [point["size"] for point in points], [spread["mean"] for spread in spreads],
-                yerr=[spread["sd"] or 0.0 for spread in spreads], color=paint(color),
-                linestyle=dash, marker=marker, label=name, elinewidth=0.8, capsize=2,
-            )  # fmt: skip
-        sizes = [point["size"] for point in curve["points"]]
-        if min(sizes) > 0:
-            axes.set_xscale("log")
-        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xlabel(_AXES.get(str(curve["key"]), str(curve["key"])))
-        axes.set_ylabel("Clean error")
-        axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
-        axes.legend(frameon=False)
+        panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+        for axes, kind in zip(panels, kinds, strict=True):
+            _draw_errors(axes, curve, kind)
+            axes.set_ylabel(f"{kind or 'clean '}error".capitalize())
+        panels[0].set_ylim(bottom=0)  # of all, once all is drawn
+        panels[0].legend(frameon=False)
 
-    return inline_svg("curve", alt, (5.2, 3.4), draw)
+    return inline_svg("curve", alt, (1.4 + 3.8 * len(kinds), 3.4), draw)
 
 
-_AXES = {"data.examples": "Training examples"}
+def _draw_errors(axes: Axes, curve: Mapping[str, Any], kind: str) -> None:
+    for name, (color, dash, marker) in _LOOKS.items():
+        points = [point for point in curve["points"] if point["errors"].get(kind + name)]
+        if not points:
+            continue
+        spreads = [point["errors"][kind + name] for point in points]
+        axes.errorbar(
+            [point["size"] for point in points], [spread["mean"] for spread in spreads],
+            yerr=[spread["sd"] or 0.0 for spread in spreads], color=paint(color),
+            linestyle=dash, marker=marker, label=name, elinewidth=0.8, capsize=2,
+        )  # fmt: skip
+    sizes = [point["size"] for point in curve["points"]]
+    if min(sizes) > 0:
+        axes.set_xscale("log")
+    axis = str(curve.get("axis", curve["key"]))
+    text = "{:,}" if axis == "parameters" else "{:g}"
+    axes.set_xticks(sizes, [text.format(size) for size in sizes])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(_AXES.get(axis, axis))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+_AXES = {"data.examples": "Training examples", "parameters": "Parameters"}
