@@ -436,6 +436,23 @@ def test_published_presets():
     assert TRADES.as_published(attack, beta=1.0).beta == 1
 
 
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: NFGSM(Linf(0.1), noise=-1.0), "noise is -1.0; expected 0 or more"),
+        (lambda: NFGSM(Linf(0.1), step=0.0), "step is 0.0; expected more than 0"),
+        (lambda: NFGSM(Linf(0.1), label_smoothing=-0.1), "label_smoothing is -0.1"),
+        (lambda: FGSMRS(Linf(0.1), step=-1.0), "step is -1.0"),
+        (lambda: FGSMRS(Linf(0.1), label_smoothing=5.0), r"is 5.0; expected a number in \[0, 1\]"),
+        (lambda: ATTA(Linf(0.1), label_smoothing=1.5), "label_smoothing is 1.5"),
+        (lambda: ATTA(Linf(0.1), step=0.0), "step is 0.0"),
+    ],
+)
+def test_single_steps_refuse_numbers_out_of_range(make, told):
+    with pytest.raises(ValueError, match=told):
+        make()
+
+
 def test_the_threat_is_known():
     attack = PGD(L2(0.5))
     assert Plain().threat is None

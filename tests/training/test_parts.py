@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from brolly import EMA, SGD, SWA, Adagrad, Adam, AdamW, Batch, RMSprop
+from brolly import EMA, SGD, SWA, Adagrad, Adam, AdamW, Batch, Recipe, RMSprop
 from brolly.models import adversarial_statistics, dual_batchnorm
 from brolly.training import EpochRecord
 from brolly.training._validation import catastrophic_overfitting
@@ -81,10 +81,39 @@ def test_frozen_parameters_are_left_out() -> None:
         SGD().build(model.requires_grad_(False))
 
 
-@pytest.mark.parametrize("build", [lambda: SGD(lr=0.0), lambda: AdamW(lr=-1.0)])
-def test_learning_rate_is_positive(build) -> None:
-    with pytest.raises(ValueError, match="expected more than 0"):
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: SGD(lr=0.0), "lr is 0.0; expected more than 0"),
+        (lambda: AdamW(lr=-1.0), "lr is -1.0"),
+        (lambda: SGD(lr=float("nan")), "lr is nan"),
+        (lambda: SGD(momentum=1.0), r"momentum is 1.0; expected a number in \[0, 1\)"),
+        (lambda: Adam(betas=(0.9, 1.0)), r"betas is \(0.9, 1.0\); expected a number in \[0, 1\)"),
+        (lambda: AdamW(betas=(-0.1, 0.9)), "betas is"),
+        (lambda: RMSprop(alpha=2.0, momentum=-1.0), "alpha is 2.0, momentum is -1.0"),
+        *[
+            (lambda kind=kind: kind(weight_decay=-1.0), "weight_decay is -1.0; expected 0 or more")
+            for kind in (SGD, Adam, AdamW, RMSprop, Adagrad)
+        ],
+    ],
+)
+def test_numbers_out_of_range_are_refused(build, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "message"),
+    [
+        ("optimizer.weight_decay=-1", "optimizer", "weight_decay is -1.0"),
+        ("optimizer={name: adam, betas: [2, 1]}", "optimizer", r"betas is \(2.0, 1.0\)"),
+        ("schedule={name: plateau, gamma: 3}", "schedule", "gamma is 3.0"),
+        ("objective={name: fgsm-rs, label_smoothing: 5}", "objective", "label_smoothing is 5"),
+    ],
+)
+def test_a_recipe_tells_them_with_their_key(override: str, key: str, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"{key}\S*: {message}"):
+        Recipe.load("digits-robust", [override])
 
 
 def test_ema_in_closed_form() -> None:

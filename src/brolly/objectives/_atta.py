@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from .._ranges import check_range
 from ..data import Batch, Split
 from ..threats import Threat
 from ..threats._threat import per_example
@@ -38,7 +39,7 @@ class ATTA(Objective):
         mode: State of BatchNorm and dropout while crafting.
 
     Raises:
-        ValueError: The step is not above 0.
+        ValueError: step is not above 0, or label_smoothing not in [0, 1].
 
     Example:
         >>> import brolly
@@ -59,8 +60,8 @@ class ATTA(Objective):
     remembers = True
 
     def __post_init__(self) -> None:
-        if not self.step > 0:
-            raise ValueError(f"step is {self.step}; expected more than 0, in multiples of eps")
+        check_range("(0, inf)", step=self.step)
+        check_range("[0, 1]", label_smoothing=self.label_smoothing)
 
     @property
     def threat(self) -> Threat:

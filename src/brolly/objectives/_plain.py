@@ -7,6 +7,7 @@ import dataclasses
 import torch
 from torch import nn
 
+from .._ranges import check_range
 from ..data import Batch
 from ..threats import Threat
 from ._objective import Loss, LossOf, Objective, forward
@@ -47,11 +48,8 @@ class Plain(Objective):
     confidence: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (0 <= self.label_smoothing <= 1 and self.confidence >= 0):
-            raise ValueError(
-                f"label_smoothing is {self.label_smoothing}, confidence is {self.confidence}; "
-                "expected a number in [0, 1], and 0 or more"
-            )
+        check_range("[0, 1]", label_smoothing=self.label_smoothing)
+        check_range("[0, inf)", confidence=self.confidence)
 
     @property
     def threat(self) -> Threat | None:

@@ -7,6 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
+from .._ranges import check_range
 from .._untouched import input_gradient
 from ..data import Batch
 from ..losses import cross_entropy
@@ -32,6 +33,9 @@ class NFGSM(Objective):
         step: Length alpha of the step as a multiple of eps; 1 in the paper.
         label_smoothing: Mass taken from the label and spread over all classes; 0 in the paper.
         mode: State of BatchNorm and dropout while crafting; the paper's code uses `train`.
+
+    Raises:
+        ValueError: noise is below 0, step not above 0, or label_smoothing not in [0, 1].
     """
 
     adversary: Threat
@@ -40,6 +44,11 @@ class NFGSM(Objective):
     step: float = 1.0
     label_smoothing: float = 0.0
     mode: Crafting = "eval"
+
+    def __post_init__(self) -> None:
+        check_range("[0, inf)", noise=self.noise)
+        check_range("(0, inf)", step=self.step)
+        check_range("[0, 1]", label_smoothing=self.label_smoothing)
 
     @classmethod
     def as_published(cls, adversary: Threat) -> NFGSM:
@@ -76,6 +85,9 @@ class FGSMRS(Objective):
         step: Length alpha of the step as a multiple of eps; 1.25 in the paper.
         label_smoothing: Mass taken from the label and spread over all classes; 0 in the paper.
         mode: State of BatchNorm and dropout while crafting; the paper's code uses `train`.
+
+    Raises:
+        ValueError: step is not above 0, or label_smoothing not in [0, 1].
     """
 
     adversary: Threat
@@ -83,6 +95,10 @@ class FGSMRS(Objective):
     step: float = 1.25
     label_smoothing: float = 0.0
     mode: Crafting = "eval"
+
+    def __post_init__(self) -> None:
+        check_range("(0, inf)", step=self.step)
+        check_range("[0, 1]", label_smoothing=self.label_smoothing)
 
     @classmethod
     def as_published(cls, adversary: Threat) -> FGSMRS:

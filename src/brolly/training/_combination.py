@@ -19,7 +19,7 @@ from ..threats import Threat
 from ..weights import WeightSearch
 from ._average import Average
 from ._optimizers import trainable
-from ._schedules import Schedule, parse_length
+from ._schedules import Schedule, check_length
 from ._validation import SelectBy
 
 #: Of forward passes; weights are float32.
@@ -87,13 +87,13 @@ def check_combination(
                 f"batch_size is {batch_size} for {count} training examples; expected 1 to {count}"
             )
         if batches is None and balanced:
-            reasons += _complaint(check_every_class, data.train)
+            reasons += _complaint(lambda: check_every_class(data.train))
         if schedule.watches and len(data.validation) == 0:
             reasons.append(
                 f"{schedule} goes by the validation metric, but there is no validation split; set "
                 "one aside, or use a schedule that goes by time, such as Cosine()"
             )
-        reasons += _complaint(trainable, model)
+        reasons += _complaint(lambda: trainable(model))
     if isinstance(batches, Batches):
         augment, balanced = batches.augment, batches.balanced
     if augment and objective.remembers:
@@ -122,7 +122,7 @@ def check_combination(
             "search for worse weights would disturb; leave weights out"
         )
     if weights:
-        reasons += _complaint(parse_length, weights.warmup, 1)
+        reasons += _complaint(lambda: check_length("[0, inf)", warmup=weights.warmup))
     reasons += objective.reasons_against(model)
     if average is not None:
         reasons += average.reasons_against(epochs)
@@ -134,9 +134,9 @@ def check_combination(
         _check_outputs(model.to(device), data, device)
 
 
-def _complaint(check: Callable[..., object], *given: object) -> list[str]:
+def _complaint(check: Callable[[], object]) -> list[str]:
     try:
-        check(*given)
+        check()
     except ValueError as error:
         return [str(error)]
     return []

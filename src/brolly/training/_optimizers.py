@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .._ranges import check_range
 from ..penalties import Covers, choose
 
 #: Which parameters weight decay touches, in the words of penalties.
@@ -22,8 +23,7 @@ class Optimizer(abc.ABC):
     lr: float
 
     def __post_init__(self) -> None:
-        if not self.lr > 0:
-            raise ValueError(f"lr is {self.lr}; expected more than 0")
+        check_range("(0, inf)", lr=self.lr)
 
     @abc.abstractmethod
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
@@ -37,7 +37,7 @@ class SGD(Optimizer):
     Args:
         lr: Largest learning rate; the schedule scales it.
         momentum: Decay of the accumulated gradient.
-        nesterov: Whether to look ahead along the momentum.
+        nesterov: Whether to look ahead along the momentum; no effect without momentum.
         weight_decay: Weight of the penalty `sum(w ** 2) / 2`, added to the gradient.
         decays: Which parameters it touches.
     """
@@ -47,6 +47,11 @@ class SGD(Optimizer):
     nesterov: bool = True
     weight_decay: float = 5e-4
     decays: Decays = "weights"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("[0, 1)", momentum=self.momentum)
+        check_range("[0, inf)", weight_decay=self.weight_decay)
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.SGD(
@@ -73,6 +78,11 @@ class AdamW(Optimizer):
     weight_decay: float = 1e-2
     decays: Decays = "weights"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("[0, 1)", betas=self.betas)
+        check_range("[0, inf)", weight_decay=self.weight_decay)
+
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
             parameter_groups(model, self.weight_decay, self.decays), lr=self.lr, betas=self.betas
@@ -95,6 +105,11 @@ class Adam(Optimizer):
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     decays: Decays = "weights"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("[0, 1)", betas=self.betas)
+        check_range("[0, inf)", weight_decay=self.weight_decay)
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam(
@@ -121,6 +136,11 @@ class RMSprop(Optimizer):
     weight_decay: float = 0.0
     decays: Decays = "weights"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("[0, 1)", alpha=self.alpha, momentum=self.momentum)
+        check_range("[0, inf)", weight_decay=self.weight_decay)
+
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.RMSprop(
             parameter_groups(model, self.weight_decay, self.decays),
@@ -144,6 +164,10 @@ class Adagrad(Optimizer):
     lr: float = 1e-2
     weight_decay: float = 0.0
     decays: Decays = "weights"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_range("[0, inf)", weight_decay=self.weight_decay)
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adagrad(

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from .._names import parse_number
+from .._ranges import check_range
 
 #: A stretch of training: a number of epochs (`10`, `2.5`, `"10 epochs"`), or `"500 steps"`.
 Length = int | float | str
@@ -65,7 +66,8 @@ class Step(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        parse_length(self.every, 1)
+        check_length("(0, inf)", every=self.every)
+        check_range("(0, 1]", gamma=self.gamma)
 
     def factor(self, progress: Progress) -> float:
         every = max(parse_length(self.every, progress.steps_per_epoch), 1)
@@ -86,7 +88,10 @@ class MultiStep(Schedule):
 
     def __post_init__(self) -> None:
         for time in self.at:
-            parse_length(time, 1)
+            check_length("[0, inf)", at=time)
+        if not self.at:
+            raise ValueError("at is empty; expected a time or more, such as [10, '500 steps']")
+        check_range("(0, 1]", gamma=self.gamma)
 
     def factor(self, progress: Progress) -> float:
         times = [parse_length(time, progress.steps_per_epoch) for time in self.at]
@@ -109,7 +114,8 @@ class Exponential(Schedule):
     every: Length = 1
 
     def __post_init__(self) -> None:
-        parse_length(self.every, 1)
+        check_length("(0, inf)", every=self.every)
+        check_range("(0, 1]", gamma=self.gamma)
 
     def factor(self, progress: Progress) -> float:
         every = max(parse_length(self.every, progress.steps_per_epoch), 1)
@@ -131,7 +137,8 @@ class Cosine(Schedule):
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        parse_length(self.warmup, 1)
+        check_length("[0, inf)", warmup=self.warmup)
+        check_range("[0, 1]", end=self.end)
 
     def factor(self, progress: Progress) -> float:
         return _warmed_up(
@@ -155,9 +162,9 @@ class WarmRestarts(Schedule):
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        parse_length(self.period, 1)
-        if self.growth < 1:
-            raise ValueError(f"growth is {self.growth}; expected 1 or more")
+        check_length("(0, inf)", period=self.period)
+        check_range("[1, inf)", growth=self.growth)
+        check_range("[0, 1]", end=self.end)
 
     def factor(self, progress: Progress) -> float:
         period = max(parse_length(self.period, progress.steps_per_epoch), 1)
@@ -179,6 +186,9 @@ class Linear(Schedule):
     start: float = 1.0
     end: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_range("[0, 1]", start=self.start, end=self.end)
+
     def factor(self, progress: Progress) -> float:
         return self.start + (self.end - self.start) * progress.step / progress.steps
 
@@ -194,8 +204,7 @@ class Polynomial(Schedule):
     power: float = 0.9
 
     def __post_init__(self) -> None:
-        if not self.power > 0:
-            raise ValueError(f"power is {self.power}; expected more than 0")
+        check_range("(0, inf)", power=self.power)
 
     def factor(self, progress: Progress) -> float:
         return (1 - progress.step / progress.steps) ** self.power
@@ -218,8 +227,8 @@ class OneCycle(Schedule):
     linear: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.warmup < 1:
-            raise ValueError(f"warmup is {self.warmup}; expected a part of the run in (0, 1)")
+        check_range("(0, 1)", warmup=self.warmup)
+        check_range("[0, 1]", start=self.start, end=self.end)
 
     def factor(self, progress: Progress) -> float:
         peak = self.warmup * progress.steps - 1
@@ -246,6 +255,10 @@ class Plateau(Schedule):
 
     patience: int = 3
     gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_range("[0, inf)", patience=self.patience)
+        check_range("(0, 1)", gamma=self.gamma)
 
     @property
     def watches(self) -> bool:
@@ -287,7 +300,7 @@ class Warmup(Schedule):
     then: Schedule
 
     def __post_init__(self) -> None:
-        parse_length(self.length, 1)
+        check_length("[0, inf)", length=self.length)
         if isinstance(self.then, Warmup):
             raise ValueError("then is a Warmup itself; add its length to this one")
 
@@ -299,22 +312,37 @@ class Warmup(Schedule):
         return _warmed_up(progress, self.length, self.then.factor)
 
 
-def parse_length(length: Length, steps_per_epoch: int) -> int:
-    """Steps in a stretch of training.
+def check_length(interval: str, **given: Length) -> None:
+    """Whether stretches of training lie in an interval, as `check_range` has it.
 
     Raises:
-        ValueError: It is neither a number of epochs nor a text such as `"500 steps"`.
+        ValueError: One is outside, or neither a number of epochs nor a text such as `"500 steps"`.
     """
-    number, _, unit = str(length).strip().partition(" ")
-    if unit.strip() not in ("", "epoch", "epochs", "step", "steps"):
-        raise ValueError(
-            f"length {length!r} has an unknown unit; write a number of epochs, for example 10 or "
-            "'2.5 epochs', or a number of steps, for example '500 steps'"
-        )
+    for name, length in given.items():
+        number, unit = _parse(length)
+        if unit not in ("", "epoch", "epochs", "step", "steps"):
+            raise ValueError(
+                f"{name} {length!r} has an unknown unit; write a number of epochs, for example 10 "
+                "or '2.5 epochs', or a number of steps, for example '500 steps'"
+            )
+        try:
+            count = parse_number(number)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        check_range(interval, **{name: count})
+
+
+def parse_length(length: Length, steps_per_epoch: int) -> int:
+    """Steps in a stretch of training that was checked."""
+    number, unit = _parse(length)
     count = parse_number(number)
-    if not count >= 0:
-        raise ValueError(f"length is {length!r}; expected 0 or more")
-    return round(count if unit.strip().startswith("step") else count * steps_per_epoch)
+    return round(count if unit.startswith("step") else count * steps_per_epoch)
+
+
+def _parse(length: Length) -> tuple[str, str]:
+    """Number and unit."""
+    number, _, unit = str(length).strip().partition(" ")
+    return number, unit.strip()
 
 
 def _warmed_up(progress: Progress, length: Length, factor: Callable[[Progress], float]) -> float:
