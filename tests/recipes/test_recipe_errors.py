@@ -57,20 +57,35 @@ def complaint(*overrides: str) -> list[str]:
         ("data=5", "data: is 5; expected keys"),
         ("model=", "model: is None; expected keys"),
         ("schedule={name: step}", "schedule.every: missing; it has no default"),
-        ("precision=float16", "precision: is 'float16'; input should be 'float32' or 'bfloat16'"),
+        ("precision=float16", "precision: is 'float16'; expected one of 'float32', 'bfloat16'"),
         ("name=a/b", "name: is 'a/b'; "),
         ("epochs=0", "epochs: is 0; input should be greater than or equal to 1"),
+        # a value of several types, a key that is the name of a component elsewhere
+        (
+            "penalties=[{name: l1, weight: 1, covers: biases}]",
+            "penalties.0.covers: is 'biases'; expected one of 'weights', 'no_norm', 'all'",
+        ),
+        ("data.size=big", "data.size: is 'big'; expected a whole number or a list"),
+        ("schedule={name: cosine, warmup: [1]}", "schedule.warmup: is [1]; expected a whole "),
+        ("weights=[{name: awp, warmup: [1]}]", "weights.0.warmup: is [1]; expected a whole "),
+        # keys of others
+        (
+            "objective={name: trades, label_smoothing: 0.1}",
+            "objective.label_smoothing: unknown key. Known: attack, beta, mode, name, spread. "
+            "label_smoothing is for plain, fgsm-rs, n-fgsm, atta.",
+        ),
+        ("optimizer.betas=[0.9, 0.99]", "optimizer.betas: unknown key. Known: "),
         # what only the constructors know
         ("optimizer.lr=-1", "optimizer: lr is -1.0; expected more than 0"),
         ("schedule.warmup=2", "schedule: warmup is 2.0; expected "),
-        ("schedule={name: step, every: soon}", "schedule: 'soon' is not a number"),
+        ("schedule={name: step, every: soon}", "schedule: every: 'soon' is not a number"),
         ("average.decay=1.5", "average: decay is 1.5; expected "),
         ("data.augment=[{name: flip, probability: 3}]", "data.augment.0: probability is 3.0; "),
         (
             "objective={name: trades, beta: -1, attack: {name: pgd}}",
             "objective: beta is -1.0; expected ",
         ),
-        ("objective={name: trades}", "objective.attack: missing; it has no default"),
+        ("objective={name: hat}", "objective.helper: missing; it has no default"),
         (
             "objective={name: trades, attack: {name: pgd, step_size: 1}}",
             "objective: step_size is 1, but the ball of linf:0.15 is 0.3 wide; expected ",
@@ -106,6 +121,49 @@ def test_all_mistakes_are_told_at_once() -> None:
     ]
 
 
+ACCUMULATE = "recipe: accumulate is 2, but {} would search for worse weights for each batch alone; "
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (
+            ["weights=[{name: sam}]", "accumulate=2", "epochs=0"],
+            ["epochs: is 0; ", ACCUMULATE.format("SAM")],
+        ),
+        (  # the wrong one counts by its name
+            ["weights=[{name: sam}, {name: awp, gamma: -1}]", "accumulate=2", "threat=linf:-1",
+             "objective={name: trades, attack: {step_size: 1}}"],
+            ["weights.1: gamma is -1", "threat: eps is -1", ACCUMULATE.format("SAM"),
+             "recipe: weights has sam and awp, which search for worse weights; use one"],
+        ),
+        (  # of a list, what is right in it; of data, what is right of it
+            ["weights=[{name: same}, {name: awp}]", "data={name: digit, augment: [{name: shift}]}",
+             "accumulate=2", "objective={name: atta, stepp: 1}"],
+            ["weights.0: name 'same'", "data.name: data set 'digit'", "objective.stepp: unknown",
+             ACCUMULATE.format("AWP"), "recipe: ATTA remembers a perturbation"],
+        ),
+        (  # an argument that is missing takes the whole part with it
+            ["penalties=[{name: elastic-net}, {name: l1, weight: 1e-3, proximal: true}]",
+             "weights=[{name: weight-norm}]"],
+            ["penalties.0.weight: missing", "recipe: L1 with proximal=True would act"],
+        ),
+        (  # nothing speaks against SWA where it is not known for how long
+            ["epochs=0", "average={name: swa, start: 30}", "accumulate=x"],
+            ["epochs: is 0", "accumulate: is 'x'"],
+        ),
+        (["model={name: resnt, dual: true}", "objective={name: advprop}"], ["model: name 'resnt'"]),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_told_beside_what_is_wrong(
+    overrides: list[str], expected: list[str]
+) -> None:
+    problems = complaint(*overrides)
+    assert len(problems) == len(expected)
+    for start in expected:
+        assert any(problem.startswith(start) for problem in problems), (start, problems)
+
+
 def test_an_objective_is_not_judged_by_a_threat_that_is_wrong_itself() -> None:
     (problem,) = complaint(
         "threat=linf:8", "objective={name: trades, attack: {name: pgd, step_size: 1}}"
@@ -120,6 +178,7 @@ def test_an_objective_is_not_judged_by_a_threat_that_is_wrong_itself() -> None:
         ("=1", "'=1' is no override"),
         ("threat.eps=1", "'threat.eps=1': 'threat' holds no keys"),
         ("seed=[1", "'seed=[1': the value is not YAML: "),
+        ("weights.0.gamma=1", "weights: is {'0': {'gamma': 1}}; expected a list"),
     ],
 )
 def test_an_override_that_is_none(override: str, expected: str) -> None:
