@@ -44,20 +44,24 @@ BUILDERS = {
     "mlp": lambda c, h, w, **more: MLP(c * h * w, 7, hidden=[9, 8], dropout=0.1, **more),
     "lenet": lambda c, h, w, **more: LeNet(c, 7, width=4, hidden=8, **more),
     "small-cnn": lambda c, h, w, **more: SmallCNN(c, 7, width=4, hidden=8, **more),
-    "resnet": lambda c, h, w, **more: ResNet(c, 7, depth=8, width=4, **more),
-    "preact-resnet": lambda c, h, w, **more: PreActResNet(c, 7, blocks=(1, 2), width=4, **more),
+    "resnet": lambda c, h, w, **more: ResNet(
+        c, 7, depth=8, width=4, drop_path=0.1, drop_block=0.1, block_size=2, **more
+    ),
+    "preact-resnet": lambda c, h, w, **more: PreActResNet(
+        c, 7, blocks=(1, 2), width=4, drop_path=0.1, **more
+    ),
     "wide-resnet": lambda c, h, w, **more: WideResNet(
         c, 7, depth=10, widen=1, dropout=0.1, **more
     ),
     "nin": lambda c, h, w, **more: NiN(c, 7, width=6, **more),
     "affine-mlp": lambda c, h, w, **more: AffineMLP(
-        c * h * w, 7, hidden=[9, 8], dropout=0.1, **more
+        c * h * w, 7, hidden=[9, 8], dropout=0.1, dropout_kind="gaussian", **more
     ),
     "rnn": lambda c, h, w, **more: RNN((c, h, w), 7, hidden=5, layers=2, dropout=0.1, **more),
     "lstm": lambda c, h, w, **more: LSTM((c, h, w), 7, hidden=5, bidirectional=True, **more),
     "vit": lambda c, h, w, **more: ViT(
         (c, h, w), 7, patch=math.gcd(h, w, 12), width=4, depth=1, heads=2,
-        dropout=0.1, **more
+        dropout=0.1, drop_path=0.1, **more
     ),
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from ._dropout import DropoutKind, dropout_of
 from ._normalize import ChannelStatistics, first_layer
 from ._sizes import check_sizes
 
@@ -62,6 +63,7 @@ class AffineMLP(nn.Sequential):
         hidden: Width of each affine layer.
         slope: Of negative values, to begin with.
         dropout: Probability of dropping a hidden value while training.
+        dropout_kind: `bernoulli`, where a dropped value is 0, or `gaussian`: `GaussianDropout`.
         normalize: Channel statistics of the first layer; None: inputs are taken as they are.
 
     Raises:
@@ -76,6 +78,7 @@ class AffineMLP(nn.Sequential):
         hidden: Sequence[int] = (256, 256),
         slope: float = 0.25,
         dropout: float = 0.0,
+        dropout_kind: DropoutKind = "bernoulli",
         normalize: ChannelStatistics | None = None,
     ) -> None:
         check_sizes(features=features, classes=classes)
@@ -83,6 +86,6 @@ class AffineMLP(nn.Sequential):
         for width in hidden:
             check_sizes(hidden=width)
             layers.append(AffineLayer(features, width, slope=slope))
-            layers += [nn.Dropout(dropout)] if dropout else []
+            layers += [dropout_of(dropout, dropout_kind)] if dropout else []
             features = width
         super().__init__(*layers, nn.Linear(features, classes))

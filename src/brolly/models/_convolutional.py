@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ._batchnorm import NormOf, norm_of
+from ._dropout import drop_block_of
 from ._normalize import ChannelStatistics, first_layer
 from ._sizes import check_sizes
 
@@ -86,6 +87,10 @@ class SmallCNN(nn.Sequential):
         hidden: Width of the dense layer.
         grid: The features are averaged to `grid x grid` places before the dense layer; 7 is what
             28 x 28 images come to by themselves.
+        drop_block: Part of the values that `DropBlock` drops after the third and the fifth
+            convolution. Its authors use 0.1, and drop after each one of the last two resolutions.
+        block_size: Side of a dropped block. Its authors use 7 for ImageNet; 3 is for the smaller
+            maps of small images.
         affine: Whether BatchNorm has a scale and a shift to learn.
         track_running_stats: Whether BatchNorm keeps statistics for eval mode; without them it
             takes those of the batch there too, and examples depend on each other.
@@ -93,7 +98,7 @@ class SmallCNN(nn.Sequential):
         normalize: Channel statistics of the first layer; None: inputs are taken as they are.
 
     Raises:
-        ValueError: A size is below 1.
+        ValueError: A size is below 1, or a rate is not at least 0 and below 1.
     """
 
     def __init__(
@@ -104,6 +109,8 @@ class SmallCNN(nn.Sequential):
         width: int = 32,
         hidden: int = 128,
         grid: int = 7,
+        drop_block: float = 0.0,
+        block_size: int = 3,
         affine: bool = True,
         track_running_stats: bool = True,
         dual: bool = False,
@@ -111,13 +118,16 @@ class SmallCNN(nn.Sequential):
     ) -> None:
         check_sizes(width=width, hidden=hidden, grid=grid)
         norm = norm_of(affine, track_running_stats, dual)
+        blocks = [drop_block_of(drop_block, block_size) for _ in range(2)]
         super().__init__(
             first_layer(normalize),
             *convolution(in_channels, 2 * width, size=5, stride=2, norm=norm),
             *convolution(2 * width, 2 * width, norm=norm),
             *convolution(2 * width, 2 * width, norm=norm),
+            *blocks[0],
             *convolution(2 * width, 4 * width, stride=2, norm=norm),
             *convolution(4 * width, 4 * width, norm=norm),
+            *blocks[1],
             Grid(grid),
             nn.Flatten(),
             nn.Linear(4 * width * grid**2, hidden),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from ._dropout import DropoutKind, dropout_of
 from ._normalize import ChannelStatistics, first_layer
 from ._sizes import check_sizes
 
@@ -33,6 +34,7 @@ class MLP(nn.Sequential):
         classes: Number of logits.
         hidden: Width of each hidden layer.
         dropout: Probability of dropping a hidden value while training.
+        dropout_kind: `bernoulli`, where a dropped value is 0, or `gaussian`: `GaussianDropout`.
         normalize: Channel statistics of the first layer; None: inputs are taken as they are.
     """
 
@@ -43,12 +45,13 @@ class MLP(nn.Sequential):
         *,
         hidden: Sequence[int] = (256, 256),
         dropout: float = 0.0,
+        dropout_kind: DropoutKind = "bernoulli",
         normalize: ChannelStatistics | None = None,
     ) -> None:
         layers: list[nn.Module] = [first_layer(normalize), nn.Flatten()]
         for width in hidden:
             check_sizes(hidden=width)
             layers += [nn.Linear(features, width), nn.ReLU()]
-            layers += [nn.Dropout(dropout)] if dropout else []
+            layers += [dropout_of(dropout, dropout_kind)] if dropout else []
             features = width
         super().__init__(*layers, nn.Linear(features, classes))

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 from torch.nn.modules.dropout import _DropoutNd
+
+from ._sizes import check_sizes
+
+#: What `dropout` of a network does to a value: it is 0 at random, or has Gaussian noise with the
+#: same mean and variance.
+DropoutKind = Literal["bernoulli", "gaussian"]
 
 
 class DropBlock(_DropoutNd):
@@ -142,7 +148,7 @@ class MonteCarloDropout(nn.Module):
             `torch.nn.functional.dropout` are out of reach.
 
     Raises:
-        ValueError: There is no dropout layer.
+        ValueError: There is no dropout layer, or all have a rate of 0.
 
     Example:
         >>> import torch, brolly
@@ -155,10 +161,10 @@ class MonteCarloDropout(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        if not _dropouts(model):
+        if not any(layer.p > 0 for layer in _dropouts(model)):
             raise ValueError(
                 "the model has no dropout layer to switch on; expected nn.Dropout or one of its "
-                "family as a module"
+                "family as a module, with a rate above 0, such as dropout=0.2 gives it"
             )
         self.model = model
         self.training = model.training
@@ -191,10 +197,35 @@ def dropout_on(model: nn.Module) -> Iterator[nn.Module]:
             layer.training = training
 
 
-def _dropouts(model: nn.Module) -> list[nn.Module]:
+def dropout_of(p: float, kind: DropoutKind) -> nn.Module:
+    """The layer that a network's `dropout` and `dropout_kind` ask for."""
+    if kind not in ("bernoulli", "gaussian"):
+        raise ValueError(f"dropout_kind is {kind!r}; expected 'bernoulli' or 'gaussian'")
+    return GaussianDropout(p) if kind == "gaussian" else nn.Dropout(p)
+
+
+def drop_paths(drop_path: float, blocks: int) -> list[float]:
+    """The rate of each block: growing linearly with depth, to `drop_path` at the last one."""
+    _check_rate(drop_path, "drop_path")
+    return [drop_path * ((block + 1) / blocks) for block in range(blocks)]
+
+
+def drop_path_of(rate: float) -> list[nn.Module]:
+    """What ends a branch: `DropPath`, or nothing at rate 0."""
+    return [DropPath(rate)] if rate else []
+
+
+def drop_block_of(drop_block: float, block_size: int) -> list[nn.Module]:
+    """What follows convolutions: `DropBlock`, or nothing at rate 0."""
+    _check_rate(drop_block, "drop_block")
+    check_sizes(block_size=block_size)
+    return [DropBlock(drop_block, block_size)] if drop_block else []
+
+
+def _dropouts(model: nn.Module) -> list[_DropoutNd]:
     return [module for module in model.modules() if isinstance(module, _DropoutNd)]
 
 
-def _check_rate(p: float) -> None:
-    if not 0 <= p < 1:
-        raise ValueError(f"p is {p}; expected at least 0 and less than 1")
+def _check_rate(rate: float, name: str = "p") -> None:
+    if not 0 <= rate < 1:
+        raise ValueError(f"{name} is {rate}; expected at least 0 and less than 1")

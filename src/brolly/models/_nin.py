@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from ._convolutional import channels_last
+from ._dropout import DropoutKind, dropout_of
 from ._normalize import ChannelStatistics, first_layer
 from ._sizes import check_sizes
 
@@ -60,6 +61,7 @@ class NiN(nn.Sequential):
         width: Channels of the first convolution; the next have five sixths and half as many, those
             of the other blocks as many.
         dropout: Probability of dropping a value after the first and the second block.
+        dropout_kind: `bernoulli`, where a dropped value is 0, or `gaussian`: `GaussianDropout`.
         normalize: Channel statistics of the first layer; None: inputs are taken as they are.
 
     Raises:
@@ -73,6 +75,7 @@ class NiN(nn.Sequential):
         *,
         width: int = 192,
         dropout: float = 0.5,
+        dropout_kind: DropoutKind = "bernoulli",
         normalize: ChannelStatistics | None = None,
     ) -> None:
         check_sizes(in_channels=in_channels, classes=classes)
@@ -82,10 +85,10 @@ class NiN(nn.Sequential):
             first_layer(normalize),
             NiNBlock(in_channels, (width, width * 5 // 6, width // 2), size=5),
             nn.MaxPool2d(3, stride=2, ceil_mode=True),
-            nn.Dropout(dropout),
+            dropout_of(dropout, dropout_kind),
             NiNBlock(width // 2, (width, width, width), size=5),
             nn.AvgPool2d(3, stride=2, ceil_mode=True),
-            nn.Dropout(dropout),
+            dropout_of(dropout, dropout_kind),
             *list(NiNBlock(width, (width, width, classes)))[:-1],
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ._batchnorm import NormOf, norm_of
 from ._convolutional import channels_last
+from ._dropout import DropoutKind, drop_block_of, drop_path_of, drop_paths, dropout_of
 from ._normalize import ChannelStatistics, first_layer
 from ._sizes import check_sizes
 
@@ -15,9 +16,10 @@ from ._sizes import check_sizes
 class PreActBlock(nn.Module):
     """A residual block that leaves the way around untouched (He et al. 2016b).
 
-    .. math:: y = x + C_2(D(a_2(C_1(a_1(x)))))
+    .. math:: y = x + P(C_2(D(a_2(C_1(a_1(x))))))
 
-    with 3 x 3 convolutions C, BatchNorm and ReLU a, and dropout D (Zagoruyko & Komodakis 2016).
+    with 3 x 3 convolutions C, BatchNorm and ReLU a, dropout D (Zagoruyko & Komodakis 2016) and
+    `DropPath` P.
     On a change of shape, the way around is a 1 x 1 convolution of `a_1(x)`.
 
     Args:
@@ -25,6 +27,8 @@ class PreActBlock(nn.Module):
         channels: Channels of the output.
         stride: Of the first convolution.
         dropout: Probability of dropping a value between the convolutions.
+        dropout_kind: `bernoulli`, where a dropped value is 0, or `gaussian`: `GaussianDropout`.
+        drop_path: Probability of leaving the convolutions out for an example.
         norm: Makes the normalisation of so many channels.
 
     Raises:
@@ -44,6 +48,8 @@ class PreActBlock(nn.Module):
         *,
         stride: int = 1,
         dropout: float = 0.0,
+        dropout_kind: DropoutKind = "bernoulli",
+        drop_path: float = 0.0,
         norm: NormOf = nn.BatchNorm2d,
     ) -> None:
         check_sizes(in_channels=in_channels, channels=channels, stride=stride)
@@ -53,8 +59,9 @@ class PreActBlock(nn.Module):
             nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False),
             norm(channels),
             nn.ReLU(),
-            *([nn.Dropout(dropout)] if dropout else []),
+            *([dropout_of(dropout, dropout_kind)] if dropout else []),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            *drop_path_of(drop_path),
         )
         self.shortcut = (
             None
@@ -81,6 +88,12 @@ class PreActResNet(nn.Sequential):
         blocks: Residual blocks of each stage.
         width: Channels of the first stage; each next stage has twice as many at half the
             resolution.
+        drop_path: Probability that the last block is left out for an example; that of the others
+            grows to it linearly with depth (stochastic depth, Huang et al. 2016, who use 0.5).
+        drop_block: Part of the values that `DropBlock` drops after each block of the last two
+            stages. Its authors use 0.1, and drop after each convolution and on the way around.
+        block_size: Side of a dropped block. Its authors use 7 for ImageNet; 3 is for the smaller
+            maps of small images.
         affine: Whether BatchNorm has a scale and a shift to learn.
         track_running_stats: Whether BatchNorm keeps statistics for eval mode; without them it
             takes those of the batch there too, and examples depend on each other.
@@ -88,7 +101,7 @@ class PreActResNet(nn.Sequential):
         normalize: Channel statistics of the first layer; None: inputs are taken as they are.
 
     Raises:
-        ValueError: A size is below 1, or `blocks` is empty.
+        ValueError: A size is below 1, `blocks` is empty, or a rate is not at least 0 and below 1.
     """
 
     def __init__(
@@ -98,6 +111,9 @@ class PreActResNet(nn.Sequential):
         *,
         blocks: Sequence[int] = (2, 2, 2, 2),
         width: int = 64,
+        drop_path: float = 0.0,
+        drop_block: float = 0.0,
+        block_size: int = 3,
         affine: bool = True,
         track_running_stats: bool = True,
         dual: bool = False,
@@ -110,7 +126,15 @@ class PreActResNet(nn.Sequential):
         super().__init__(
             first_layer(normalize),
             nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
-            *preact_stages(width, [width * 2**k for k in range(len(blocks))], blocks, norm=norm),
+            *preact_stages(
+                width,
+                [width * 2**k for k in range(len(blocks))],
+                blocks,
+                norm=norm,
+                drop_path=drop_path,
+                drop_block=drop_block,
+                block_size=block_size,
+            ),
             *preact_head(width * 2 ** (len(blocks) - 1), classes, norm),
         )
         prepare(self)
@@ -122,17 +146,27 @@ def preact_stages(
     blocks: Sequence[int],
     *,
     dropout: float = 0.0,
+    dropout_kind: DropoutKind = "bernoulli",
+    drop_path: float,
+    drop_block: float,
+    block_size: int,
     norm: NormOf,
 ) -> list[nn.Module]:
     """Blocks of all stages; each stage but the first halves the resolution."""
     layers: list[nn.Module] = []
+    paths = iter(drop_paths(drop_path, sum(blocks)))
     for stage, (channels, count) in enumerate(zip(widths, blocks, strict=True)):
         check_sizes(blocks=count)
         for block in range(count):
             stride = 2 if stage > 0 and block == 0 else 1
             layers.append(
-                PreActBlock(in_channels, channels, stride=stride, dropout=dropout, norm=norm)
-            )
+                PreActBlock(
+                    in_channels, channels, stride=stride, dropout=dropout,
+                    dropout_kind=dropout_kind, drop_path=next(paths), norm=norm,
+                )
+            )  # fmt: skip
+            if stage >= len(blocks) - 2:
+                layers += drop_block_of(drop_block, block_size)
             in_channels = channels
     return layers
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ._dropout import DropoutKind, dropout_of
 from ._normalize import ChannelStatistics, first_layer
 from ._sizes import check_sizes
 
@@ -130,13 +131,14 @@ class _Recurrent(nn.Sequential, abc.ABC):
         layers: int,
         bidirectional: bool,
         dropout: float,
+        dropout_kind: DropoutKind,
         normalize: ChannelStatistics | None,
     ) -> None:
         check_sizes(classes=classes, hidden=hidden, layers=layers)
         features = _features(shape)
         stack: list[nn.Module] = []
         for layer in range(layers):
-            stack += [nn.Dropout(dropout)] if dropout and layer > 0 else []
+            stack += [dropout_of(dropout, dropout_kind)] if dropout and layer > 0 else []
             stack.append(
                 _Readings(kind(features, hidden), kind(features, hidden) if bidirectional else None)
             )
@@ -161,6 +163,7 @@ class RNN(_Recurrent):
         bidirectional: Whether a second network reads from the end (Schuster & Paliwal 1997); the
             logits see the last state of both.
         dropout: Probability of dropping a value between layers.
+        dropout_kind: `bernoulli`, where a dropped value is 0, or `gaussian`: `GaussianDropout`.
         normalize: Channel statistics of the first layer; None: inputs are taken as they are.
 
     Raises:
@@ -182,11 +185,13 @@ class RNN(_Recurrent):
         layers: int = 1,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        dropout_kind: DropoutKind = "bernoulli",
         normalize: ChannelStatistics | None = None,
     ) -> None:
         super().__init__(
-            ElmanLayer, shape, classes, hidden, layers, bidirectional, dropout, normalize
-        )
+            ElmanLayer, shape, classes, hidden, layers, bidirectional, dropout, dropout_kind,
+            normalize,
+        )  # fmt: skip
 
 
 class LSTM(_Recurrent):
@@ -204,6 +209,7 @@ class LSTM(_Recurrent):
         bidirectional: Whether a second network reads from the end; the logits see the last state
             of both.
         dropout: Probability of dropping a value between layers.
+        dropout_kind: `bernoulli`, where a dropped value is 0, or `gaussian`: `GaussianDropout`.
         normalize: Channel statistics of the first layer; None: inputs are taken as they are.
 
     Raises:
@@ -225,11 +231,13 @@ class LSTM(_Recurrent):
         layers: int = 1,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        dropout_kind: DropoutKind = "bernoulli",
         normalize: ChannelStatistics | None = None,
     ) -> None:
         super().__init__(
-            LSTMLayer, shape, classes, hidden, layers, bidirectional, dropout, normalize
-        )
+            LSTMLayer, shape, classes, hidden, layers, bidirectional, dropout, dropout_kind,
+            normalize,
+        )  # fmt: skip
 
 
 def _features(shape: Sequence[int]) -> int:

@@ -7,6 +7,7 @@ from torch.nn.functional import relu
 
 from ._batchnorm import NormOf, norm_of
 from ._convolutional import channels_last, convolution
+from ._dropout import drop_block_of, drop_path_of, drop_paths
 from ._normalize import ChannelStatistics, first_layer
 from ._sizes import check_sizes
 
@@ -20,6 +21,12 @@ class ResNet(nn.Sequential):
         depth: Layers, `6 n + 2`: 8, 14, 20, ...
         width: Channels of the first stage; each next stage has twice as many at half the
             resolution.
+        drop_path: Probability that the last block is left out for an example; that of the others
+            grows to it linearly with depth (stochastic depth, Huang et al. 2016, who use 0.5).
+        drop_block: Part of the values that `DropBlock` drops after each block of the last two
+            stages. Its authors use 0.1, and drop after each convolution and on the way around.
+        block_size: Side of a dropped block. Its authors use 7 for ImageNet; 3 is for the smaller
+            maps of small images.
         affine: Whether BatchNorm has a scale and a shift to learn.
         track_running_stats: Whether BatchNorm keeps statistics for eval mode; without them it
             takes those of the batch there too, and examples depend on each other.
@@ -27,7 +34,8 @@ class ResNet(nn.Sequential):
         normalize: Channel statistics of the first layer; None: inputs are taken as they are.
 
     Raises:
-        ValueError: The depth is not of that form, or the width is below 1.
+        ValueError: The depth is not of that form, the width is below 1, or a rate is not at least
+            0 and below 1.
     """
 
     def __init__(
@@ -37,6 +45,9 @@ class ResNet(nn.Sequential):
         *,
         depth: int = 20,
         width: int = 16,
+        drop_path: float = 0.0,
+        drop_block: float = 0.0,
+        block_size: int = 3,
         affine: bool = True,
         track_running_stats: bool = True,
         dual: bool = False,
@@ -47,11 +58,16 @@ class ResNet(nn.Sequential):
             raise ValueError(f"depth is {depth}; expected 6 n + 2: 8, 14, 20, 26, 32, ...")
         norm = norm_of(affine, track_running_stats, dual)
         blocks: list[nn.Module] = []
-        channels = width
+        channels, paths = width, iter(drop_paths(drop_path, (depth - 2) // 2))
         for stage in range(3):
             for block in range((depth - 2) // 6):
                 stride = 2 if stage > 0 and block == 0 else 1
-                blocks.append(ResidualBlock(channels, width * 2**stage, stride=stride, norm=norm))
+                blocks.append(
+                    ResidualBlock(
+                        channels, width * 2**stage, stride=stride, drop_path=next(paths), norm=norm
+                    )
+                )
+                blocks += drop_block_of(drop_block, block_size) if stage > 0 else []
                 channels = width * 2**stage
         super().__init__(
             first_layer(normalize),
@@ -67,15 +83,17 @@ class ResNet(nn.Sequential):
 class ResidualBlock(nn.Module):
     """Two convolutions and a way around them (He et al. 2016): the authors' basic block.
 
-    .. math:: y = a(N_2(C_2(a(N_1(C_1(x))))) + S(x))
+    .. math:: y = a(D(N_2(C_2(a(N_1(C_1(x)))))) + S(x))
 
-    with 3 x 3 convolutions C, normalisation N and ReLU a. The way around, S, is the identity; on
-    a change of shape it is a 1 x 1 convolution with normalisation (the authors' option B).
+    with 3 x 3 convolutions C, normalisation N, ReLU a and `DropPath` D. The way around, S, is the
+    identity; on a change of shape it is a 1 x 1 convolution with normalisation (the authors'
+    option B).
 
     Args:
         in_channels: Channels of the input.
         channels: Channels of the output.
         stride: Of the first convolution.
+        drop_path: Probability of leaving the convolutions out for an example.
         norm: Makes the normalisation of so many channels.
 
     Raises:
@@ -94,6 +112,7 @@ class ResidualBlock(nn.Module):
         channels: int,
         *,
         stride: int = 1,
+        drop_path: float = 0.0,
         norm: NormOf = nn.BatchNorm2d,
     ) -> None:
         check_sizes(in_channels=in_channels, channels=channels, stride=stride)
@@ -101,6 +120,7 @@ class ResidualBlock(nn.Module):
         self.body = nn.Sequential(
             *convolution(in_channels, channels, stride=stride, norm=norm),
             *convolution(channels, channels, norm=norm)[:2],
+            *drop_path_of(drop_path),
         )
         self.shortcut = (
             nn.Identity()

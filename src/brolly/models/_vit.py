@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ._dropout import DropoutKind, drop_path_of, drop_paths, dropout_of
 from ._normalize import ChannelStatistics, first_layer
 from ._sizes import check_sizes
 
@@ -32,10 +33,15 @@ class ViT(nn.Sequential):
         hidden: Width of the MLPs; None: four times the width, as in the paper.
         dropout: Probability of dropping a value after the positions, the attention and each layer
             of the MLPs; the authors use 0.1 on ImageNet from scratch, and 0 with much data.
+        dropout_kind: `bernoulli`, where a dropped value is 0, or `gaussian`: `GaussianDropout`.
+        drop_path: Probability that attention, and by itself the MLP, of the last block is left out
+            for an example; that of the others grows to it linearly with depth (stochastic depth,
+            Huang et al. 2016); 0.1 in DeiT (Touvron et al. 2021).
         normalize: Channel statistics of the first layer; None: inputs are taken as they are.
 
     Raises:
-        ValueError: A size is below 1, does not divide another, or the shape is no image.
+        ValueError: A size is below 1, does not divide another, the shape is no image, or a rate is
+            not at least 0 and below 1.
 
     Example:
         >>> import torch
@@ -55,6 +61,8 @@ class ViT(nn.Sequential):
         heads: int = 4,
         hidden: int | None = None,
         dropout: float = 0.0,
+        dropout_kind: DropoutKind = "bernoulli",
+        drop_path: float = 0.0,
         normalize: ChannelStatistics | None = None,
     ) -> None:
         check_sizes(classes=classes, patch=patch, width=width, depth=depth, heads=heads)
@@ -65,8 +73,11 @@ class ViT(nn.Sequential):
         super().__init__(
             first_layer(normalize),
             Tokens(shape, patch, width),
-            nn.Dropout(dropout),
-            *(EncoderBlock(width, heads, hidden, dropout) for _ in range(depth)),
+            dropout_of(dropout, dropout_kind),
+            *(
+                EncoderBlock(width, heads, hidden, dropout, dropout_kind, path)
+                for path in drop_paths(drop_path, depth)
+            ),
             nn.LayerNorm(width, eps=1e-6),
             _ClassToken(),
             nn.Linear(width, classes),
@@ -108,18 +119,30 @@ class Tokens(nn.Module):
 class EncoderBlock(nn.Module):
     """Attention and an MLP, each after a LayerNorm and with a way around (Vaswani et al. 2017)."""
 
-    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        hidden: int,
+        dropout: float,
+        dropout_kind: DropoutKind = "bernoulli",
+        drop_path: float = 0.0,
+    ) -> None:
         super().__init__()
         self.attend = nn.Sequential(
-            nn.LayerNorm(width, eps=1e-6), Attention(width, heads, dropout), nn.Dropout(dropout)
+            nn.LayerNorm(width, eps=1e-6),
+            Attention(width, heads, dropout, dropout_kind),
+            dropout_of(dropout, dropout_kind),
+            *drop_path_of(drop_path),
         )
         self.think = nn.Sequential(
             nn.LayerNorm(width, eps=1e-6),
             nn.Linear(width, hidden),
             nn.GELU(approximate="tanh"),
-            nn.Dropout(dropout),
+            dropout_of(dropout, dropout_kind),
             nn.Linear(hidden, width),
-            nn.Dropout(dropout),
+            dropout_of(dropout, dropout_kind),
+            *drop_path_of(drop_path),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -133,11 +156,13 @@ class Attention(nn.Module):
     Written out, as torch's fused kernels have no second derivative.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(
+        self, width: int, heads: int, dropout: float, dropout_kind: DropoutKind = "bernoulli"
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
-        self.dropout, self.out = nn.Dropout(dropout), nn.Linear(width, width)
+        self.dropout, self.out = dropout_of(dropout, dropout_kind), nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         query, key, value = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ._batchnorm import norm_of
+from ._dropout import DropoutKind
 from ._normalize import ChannelStatistics, first_layer
 from ._preact_resnet import preact_head, preact_stages, prepare
 from ._sizes import check_sizes
@@ -25,6 +26,13 @@ class WideResNet(nn.Sequential):
         widen: Times as many channels as a common residual network.
         dropout: Probability of dropping a value between the convolutions of a block; the authors
             use 0.3 for CIFAR and 0.4 for SVHN where they use it.
+        dropout_kind: `bernoulli`, where a dropped value is 0, or `gaussian`: `GaussianDropout`.
+        drop_path: Probability that the last block is left out for an example; that of the others
+            grows to it linearly with depth (stochastic depth, Huang et al. 2016, who use 0.5).
+        drop_block: Part of the values that `DropBlock` drops after each block of the last two
+            stages. Its authors use 0.1, and drop after each convolution and on the way around.
+        block_size: Side of a dropped block. Its authors use 7 for ImageNet; 3 is for the smaller
+            maps of small images.
         affine: Whether BatchNorm has a scale and a shift to learn.
         track_running_stats: Whether BatchNorm keeps statistics for eval mode; without them it
             takes those of the batch there too, and examples depend on each other.
@@ -32,7 +40,8 @@ class WideResNet(nn.Sequential):
         normalize: Channel statistics of the first layer; None: inputs are taken as they are.
 
     Raises:
-        ValueError: The depth is not of that form, or a size is below 1.
+        ValueError: The depth is not of that form, a size is below 1, or a rate is not at least 0
+            and below 1.
     """
 
     def __init__(
@@ -43,6 +52,10 @@ class WideResNet(nn.Sequential):
         depth: int = 16,
         widen: int = 4,
         dropout: float = 0.0,
+        dropout_kind: DropoutKind = "bernoulli",
+        drop_path: float = 0.0,
+        drop_block: float = 0.0,
+        block_size: int = 3,
         affine: bool = True,
         track_running_stats: bool = True,
         dual: bool = False,
@@ -58,7 +71,17 @@ class WideResNet(nn.Sequential):
         super().__init__(
             first_layer(normalize),
             nn.Conv2d(in_channels, 16, 3, padding=1, bias=False),
-            *preact_stages(16, widths, blocks, dropout=dropout, norm=norm),
+            *preact_stages(
+                16,
+                widths,
+                blocks,
+                dropout=dropout,
+                dropout_kind=dropout_kind,
+                norm=norm,
+                drop_path=drop_path,
+                drop_block=drop_block,
+                block_size=block_size,
+            ),
             *head,
         )
         prepare(self)

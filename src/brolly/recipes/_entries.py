@@ -27,22 +27,25 @@ if TYPE_CHECKING:  # the kinds are made at run time; a type checker sees what th
     Model = Objective = Penalty = Weights = Component
     Optimizer = Schedule = Average = Augmentation = Component
 else:
+    networks = {
+        "softmax-regression": models.SoftmaxRegression,
+        "mlp": models.MLP,
+        "lenet": models.LeNet,
+        "small-cnn": models.SmallCNN,
+        "resnet": models.ResNet,
+        "preact-resnet": models.PreActResNet,
+        "wide-resnet": models.WideResNet,
+        "nin": models.NiN,
+        "affine-mlp": models.AffineMLP,
+        "rnn": models.RNN,
+        "lstm": models.LSTM,
+        "vit": models.ViT,
+    }
+    given = ("features", "in_channels", "shape", "classes", "normalize")
     Model = components(
-        {
-            "softmax-regression": models.SoftmaxRegression,
-            "mlp": models.MLP,
-            "lenet": models.LeNet,
-            "small-cnn": models.SmallCNN,
-            "resnet": models.ResNet,
-            "preact-resnet": models.PreActResNet,
-            "wide-resnet": models.WideResNet,
-            "nin": models.NiN,
-            "affine-mlp": models.AffineMLP,
-            "rnn": models.RNN,
-            "lstm": models.LSTM,
-            "vit": models.ViT,
-        },
-        given=("features", "in_channels", "shape", "classes", "normalize"),
+        {**networks, "monte-carlo-dropout": models.MonteCarloDropout},
+        given,
+        nested={nn.Module: components(networks, given)},
     )
     Objective = components(
         {
