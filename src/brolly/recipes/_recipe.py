@@ -214,7 +214,8 @@ class Recipe(_Entry):
         with torch.random.fork_rng(devices=[]):
             layers = {"linear": nn.Linear(2, 2), "convolution": nn.Conv2d(2, 2, 2)}
             model = nn.ModuleDict(layers)
-            if getattr(self.model, "dual", False):
+            network = getattr(self.model, "model", self.model)  # of a wrapper
+            if getattr(network, "dual", False):
                 model["norm"] = DualBatchNorm(nn.BatchNorm2d(2))
             for reparametrization in self.build_reparametrizations():
                 reparametrization.attach(model)
