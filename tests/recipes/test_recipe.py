@@ -5,7 +5,21 @@ import torch
 import yaml
 
 import brolly
-from brolly import EMA, L2, NFGSM, PGD, SGD, TRADES, AdamW, Linf, MultiStep, OneCycle, Recipe, Shift
+from brolly import (
+    EMA,
+    L2,
+    NFGSM,
+    PGD,
+    SGD,
+    TRADES,
+    AdamW,
+    Linf,
+    MultiStep,
+    OneCycle,
+    PGDTraining,
+    Recipe,
+    Shift,
+)
 from brolly.data import Dataset
 from brolly.models import SmallCNN
 from brolly.recipes import SHIPPED, build_data, build_model, train_recipe
@@ -116,6 +130,49 @@ def test_overrides(override: str, path: str | None, value: object) -> None:
     assert found == value
 
 
+MINIMAL = """
+{name: pen, data: {name: digits}, model: {name: mlp, hidden: [8]}, threat: linf:0.1,
+ objective: {name: n-fgsm}, penalties: [{name: l1, weight: 1e-4}], weights: [{name: awp}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("optimizer.lr=0.05", "optimizer={name: sgd, lr: 0.05}"),
+        ("optimizer.name=adamw", "optimizer={name: adamw}"),
+        ("schedule.warmup=0.2", "schedule={name: one-cycle, warmup: 0.2}"),
+        ("weights.0.gamma=0.02", "weights=[{name: awp, gamma: 0.02}]"),
+        ("penalties.0={name: l2, weight: 1}", "penalties=[{name: l2, weight: 1}]"),
+        ("model.hidden.0=9", "model={name: mlp, hidden: [9]}"),
+    ],
+)
+def test_an_override_goes_into_what_the_recipe_leaves_to_its_default(
+    override: str, expected: str
+) -> None:
+    recipe = Recipe.from_text(MINIMAL, [override])
+    assert recipe == Recipe.from_text(MINIMAL, [expected])
+    assert recipe.folder != Recipe.from_text(MINIMAL).folder
+
+
+@pytest.mark.parametrize("path", ["weights.1.gamma", "weights.-1.gamma", "weights.x", "weights.1"])
+def test_an_override_of_a_place_that_a_list_has_not(path: str) -> None:
+    place = path.split(".")[1]
+    with pytest.raises(ValueError, match=rf"'weights' is a list of 1, .* no '{place}'. Write the"):
+        Recipe.from_text(MINIMAL, [f"{path}=1"])
+
+
+def test_an_attack_that_is_left_out_is_pgd_as_attacks_have_it() -> None:
+    short, *long = (
+        Recipe.from_text(MINIMAL, [f"objective={{name: trades{attack}}}"])
+        for attack in ("", ", attack: {}", ", attack: {name: pgd}")
+    )
+    assert short.build_objective() == TRADES(PGD(Linf(0.1)))
+    assert {each.folder for each in long} == {short.folder}
+    steps = Recipe.from_text(MINIMAL, ["objective={name: pgd}", "objective.attack.steps=3"])
+    assert steps.build_objective() == PGDTraining(PGD(Linf(0.1), steps=3))
+
+
 def test_of_two_overrides_of_one_key_the_later_wins() -> None:
     assert Recipe.load("digits-plain", ["epochs=3", "epochs=4"]).epochs == 4
 
@@ -135,6 +192,9 @@ def test_the_hash_of_a_recipe_is_the_same_tomorrow() -> None:
     # Run folders are found by it. If this fails, folders of earlier versions are trained again.
     assert Recipe.load("digits-plain").folder == "digits-plain-2ca40dbd"
     assert Recipe.load("digits-robust").folder == "digits-robust-0f716fb5"
+    assert Recipe.from_text(MINIMAL).folder == "pen-fda403c8"
+    pgd = Recipe.from_text(MINIMAL, ["objective={name: pgd, attack: {name: pgd}}"])
+    assert pgd.folder == "pen-5e8f9317"
 
 
 def test_weights_are_drawn_under_the_seed_and_leave_the_global_generator_alone() -> None:

@@ -60,6 +60,7 @@ def complaint(*overrides: str) -> list[str]:
         ("precision=float16", "precision: is 'float16'; expected one of 'float32', 'bfloat16'"),
         ("name=a/b", "name: is 'a/b'; "),
         ("epochs=0", "epochs: is 0; input should be greater than or equal to 1"),
+        ("weights.0.gamma=1", "weights: is {'0': {'gamma': 1}}; expected a list"),
         # a value of several types, a key that is the name of a component elsewhere
         (
             "penalties=[{name: l1, weight: 1, covers: biases}]",
@@ -138,9 +139,9 @@ ACCUMULATE = "recipe: accumulate is 2, but {} would search for worse weights for
              "recipe: weights has sam and awp, which search for worse weights; use one"],
         ),
         (  # of a list, what is right in it; of data, what is right of it
-            ["weights=[{name: same}, {name: awp}]", "data={name: digit, augment: [{name: shift}]}",
-             "accumulate=2", "objective={name: atta, stepp: 1}"],
-            ["weights.0: name 'same'", "data.name: data set 'digit'", "objective.stepp: unknown",
+            ["weights=[{name: same}, {name: awp}]", "data.augment=[{name: shift}]",
+             "data.examples=0", "accumulate=2", "objective={name: atta, stepp: 1}"],
+            ["weights.0: name 'same'", "data.examples: is 0", "objective.stepp: unknown",
              ACCUMULATE.format("AWP"), "recipe: ATTA remembers a perturbation"],
         ),
         (  # an argument that is missing takes the whole part with it
@@ -178,7 +179,6 @@ def test_an_objective_is_not_judged_by_a_threat_that_is_wrong_itself() -> None:
         ("=1", "'=1' is no override"),
         ("threat.eps=1", "'threat.eps=1': 'threat' holds no keys"),
         ("seed=[1", "'seed=[1': the value is not YAML: "),
-        ("weights.0.gamma=1", "weights: is {'0': {'gamma': 1}}; expected a list"),
     ],
 )
 def test_an_override_that_is_none(override: str, expected: str) -> None:
@@ -194,6 +194,7 @@ def test_an_override_that_is_none(override: str, expected: str) -> None:
         (b"- name: x\n- epochs: 3\n", "holds list; expected keys and values"),
         (b"", "holds NoneType; expected keys and values"),
         (b"just text", "holds str; expected keys and values"),
+        (b"null: 3", "has errors:\n  name: missing; it has no default\n  data: missing; "),
         (b"name: x", "has errors:\n  data: missing; it has no default\n  model: missing; "),
     ],
 )

@@ -52,6 +52,43 @@ def test_a_short_name_stands_for_the_one_path_that_ends_with_it() -> None:
     ]  # fmt: skip
 
 
+MINIMAL = """
+{name: pen, data: {name: digits}, model: {name: mlp}, threat: linf:0.1,
+ objective: {name: n-fgsm}, penalties: [{name: l1, weight: 1e-4}], weights: [{name: awp}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("grid", "expected"),
+    [
+        (["lr=0.01,0.1"], ["optimizer.lr=0.01,0.1"]),
+        (
+            ["optimizer.lr=0.01,0.1", "linear=true"],
+            ["schedule.linear=true", "optimizer.lr=0.01,0.1"],
+        ),
+        (["gamma=0.001..0.01:log"], ["weights.0.gamma=0.001..0.01:log"]),
+        (["penalties.0.weight=1e-3,1e-2"], ["penalties.0.weight=1e-3,1e-2"]),
+        (["objective={name: pgd},{name: trades}"], ["objective={name: pgd},{name: trades}"]),
+        # What is inside of a part comes after it, however it is written.
+        (["rho=1,2", "weights=[{name: sam}]"], ["weights=[{name: sam}]", "weights.0.rho=1,2"]),
+        (
+            ["beta=1,6", "objective={name: trades},{name: mart}"],
+            ["objective={name: trades},{name: mart}", "objective.beta=1,6"],
+        ),
+    ],
+)
+def test_keys_of_what_is_left_to_its_default_or_in_a_list(
+    grid: list[str], expected: list[str]
+) -> None:
+    _, fixed, space = read_space(MINIMAL, "pen", grid)
+    assert [*fixed, *map(str, space)] == expected
+
+
+def test_a_short_name_that_several_parts_have() -> None:
+    with pytest.raises(ValueError, match=r"warmup: may be weights.0.warmup or schedule.warmup; "):
+        read_space(MINIMAL, "pen", ["warmup=0.1,0.2"])
+
+
 def test_values_come_from_python_as_well() -> None:
     entry = {"name": "trades", "attack": {"name": "pgd"}}
     grid = {"lr": [1e-5, 0.1], "noise": "1..3", "average": None, "epochs": 2}

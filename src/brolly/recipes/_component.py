@@ -90,14 +90,31 @@ def _component(
     for parameter in inspect.signature(constructor).parameters.values():
         if parameter.name in given:
             continue
-        required = parameter.default is inspect.Parameter.empty
         annotation = _as_written(hints[parameter.name], nested)
-        fields[parameter.name] = (annotation, ... if required else parameter.default)
+        required = parameter.default is inspect.Parameter.empty
+        fields[parameter.name] = (
+            annotation,
+            _default(annotation) if required else parameter.default,
+        )
     kind = create_model(name, __base__=Component, **fields)
     kind._constructor = staticmethod(constructor)
     kind._complete = not given
     kind.__doc__ = inspect.getdoc(constructor)
     return kind
+
+
+def named(name: str) -> Any:
+    """An entry that need not be written: a component of that name, checked like a user's."""
+    return Field(default={"name": name}, validate_default=True)
+
+
+def _default(annotation: Any) -> Any:
+    """Of an argument without one: a component, where there is one to name and no more to say."""
+    if not (isinstance(annotation, type) and issubclass(annotation, Component)):
+        return ...
+    fields = annotation.model_fields
+    needed = any(field.is_required() for field in fields.values())
+    return ... if needed else named(fields["name"].default)
 
 
 def _hints(constructor: Callable[..., Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from ..data import DATASETS, Colour, Dataset, load_data, may_be_data
 from ..models import DualBatchNorm
 from ..threats import Threat, parse_threat
 from ..training import check_combination
-from ._component import Component, Number
+from ._component import Component, Number, named
 from ._entries import (
     Augmentation,
     Average,
@@ -40,9 +40,9 @@ from ._entries import (
     Schedule,
     Weights,
 )
-from ._errors import describe_errors
+from ._errors import describe_errors, without_errors
 
-E = TypeVar("E", bound=BaseModel)
+E = TypeVar("E", bound="_Entry")
 
 _SHIPPED = Path(__file__).parent / "shipped"
 
@@ -50,9 +50,15 @@ _SHIPPED = Path(__file__).parent / "shipped"
 SHIPPED = tuple(sorted(path.stem for path in _SHIPPED.glob("*.yaml")))
 
 
-def _default(name: str) -> Any:
-    """An entry that need not be written: a component of that name, checked like a user's."""
-    return Field(default={"name": name}, validate_default=True)
+#: In place of entries that have errors: with these, nothing speaks against the others.
+_NEUTRAL: dict[str, Any] = {
+    "name": "neutral",
+    "data": {"name": "digits"},
+    "model": {"name": "resnet", "dual": True},
+    "threat": "linf:0.1",
+    "objective": {"name": "plain"},
+    "epochs": 1_000_000,
+}
 
 
 class _Entry(BaseModel):
@@ -68,8 +74,12 @@ class _Entry(BaseModel):
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
-            problems = "\n".join(describe_errors(error, cls))
-            raise ValueError(f"{source} has errors:\n{problems}") from None
+            problems = "".join(f"\n  {problem}" for problem in cls._problems(tree, error))
+            raise ValueError(f"{source} has errors:{problems}") from None
+
+    @classmethod
+    def _problems(cls, tree: Mapping[str, Any], error: ValidationError) -> list[str]:
+        return describe_errors(error, cls)
 
 
 class Data(_Entry):
@@ -159,8 +169,8 @@ class Recipe(_Entry):
     objective: Objective
     penalties: tuple[Penalty, ...] = ()
     weights: tuple[Weights, ...] = ()
-    optimizer: Optimizer = _default("sgd")
-    schedule: Schedule = _default("one-cycle")
+    optimizer: Optimizer = named("sgd")
+    schedule: Schedule = named("one-cycle")
     average: Average | None = None
     epochs: int = Field(default=20, ge=1)
     batch_size: int = Field(default=128, ge=1)
@@ -186,6 +196,18 @@ class Recipe(_Entry):
             _build_objective(objective, parse_threat(info.data["threat"]))
         return objective
 
+    @classmethod
+    def _problems(cls, tree: Mapping[str, Any], error: ValidationError) -> list[str]:
+        """Those of the entries, and what does not go together in the others."""
+        problems = describe_errors(error, cls)
+        while (others := _without_errors(tree, error)) != tree:
+            try:
+                cls.model_validate(others)
+                return problems
+            except ValidationError as left:
+                tree, error = others, left
+        return list(dict.fromkeys(problems + describe_errors(error, cls)))
+
     @model_validator(mode="after")
     def _go_together(self) -> Recipe:
         searches, reasons = self._searches(), []
@@ -204,9 +226,9 @@ class Recipe(_Entry):
                 patience=self.patience,
             )  # fmt: skip
         except ValueError as error:
-            reasons.append(str(error))
+            reasons += str(error).split("\n")
         if reasons:
-            raise ValueError("; ".join(reasons))
+            raise ValueError("\n".join(reasons))
         return self
 
     def _stand_in(self) -> nn.Module:
@@ -245,6 +267,7 @@ class Recipe(_Entry):
             raise ValueError(f"{source} is not YAML: {error}") from None
         if not isinstance(tree, dict):
             raise ValueError(f"{source} holds {type(tree).__name__}; expected keys and values")
+        tree = {**_named_defaults(), **tree}
         for override in overrides:
             _override(tree, override)
         return cls.from_tree(tree, source)
@@ -312,6 +335,13 @@ def recipe_text(source: str | Path) -> str:
         raise ValueError(f"{path} is not YAML: {error}") from None
 
 
+def _without_errors(tree: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
+    """A recipe without what is wrong in it, and neutral entries for those that are needed."""
+    wrong = {each["loc"][0] for each in error.errors() if each["loc"]}
+    neutral = {key: value for key, value in _NEUTRAL.items() if key in wrong}
+    return {**neutral, **without_errors(tree, error, Recipe)}
+
+
 def _without_defaults(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_without_defaults(part) for part in value]
@@ -338,13 +368,33 @@ def _override(tree: dict[str, Any], override: str) -> None:
         )
     *parents, last = path.split(".")
     node: Any = tree
-    for key in parents:
-        node = node.setdefault(key, {}) if isinstance(node, dict) else None
-        if not isinstance(node, dict):
-            raise ValueError(
-                f"{override!r}: {key!r} holds no keys, so there is nothing to set in it"
-            )
+    for depth, key in enumerate(parents):
+        place = _place(override, parents[:depth], node, key)
+        node = node.setdefault(place, {}) if isinstance(node, dict) else node[place]
     try:
-        node[last] = yaml.safe_load(text)
+        node[_place(override, parents, node, last)] = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(f"{override!r}: the value is not YAML: {error}") from None
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{override!r}: the value is not YAML: {reason}") from None
+
+
+def _place(override: str, path: Sequence[str], node: Any, key: str) -> Any:
+    """Where `key` is in the entry or list at `path`: the key itself, or a position."""
+    if isinstance(node, dict):
+        return key
+    if not isinstance(node, list):
+        raise ValueError(
+            f"{override!r}: {path[-1]!r} holds no keys, so there is nothing to set in it"
+        )
+    if not (key.isdecimal() and int(key) < len(node)):
+        raise ValueError(
+            f"{override!r}: {path[-1]!r} is a list of {len(node)}, which are numbered from 0 on; "
+            f"there is no {key!r}. Write the whole list: {'.'.join(path)}=[...]"
+        )
+    return int(key)
+
+
+def _named_defaults() -> dict[str, Any]:
+    """Entries that need not be written, for overrides to change what is in them."""
+    fields = Recipe.model_fields.items()
+    return {name: dict(field.default) for name, field in fields if isinstance(field.default, dict)}

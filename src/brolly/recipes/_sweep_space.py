@@ -119,6 +119,7 @@ def read_space(
             space.append(_checked(dataclasses.replace(dimension, path=path), space))
         except ValueError as error:
             problems.append(str(error))
+    space = sorted(space, key=lambda d: sum(_is_in(d.path, other.path) for other in space))
     problems += _problems_of_values(text, source, space)
     if problems:
         raise ValueError(told(problems))
@@ -215,7 +216,7 @@ def problem_lines(error: ValueError) -> list[str]:
 def _known_paths(text: str, source: str, space: Sequence[Dimension]) -> list[str]:
     """The keys of the recipe, with those of parts that the sweep itself puts in."""
     plain = _paths(Recipe.from_text(text, (), source).model_dump(mode="json"))
-    parts = [d for d in space if isinstance(plain.get(d.path, 0), Mapping | None)]
+    parts = [d for d in space if isinstance(plain.get(d.path, 0), Mapping | list | None)]
     shaped = Recipe.from_text(text, _firsts(parts), source)
     return list(_paths(shaped.model_dump(mode="json")))
 
@@ -241,13 +242,20 @@ def _firsts(dimensions: Iterable[Dimension]) -> list[str]:
 
 
 def _paths(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Every key of a recipe and what it holds, with the keys inside."""
+    """Every key of a recipe and what it holds, with the keys inside, also of parts in lists."""
     found = {}
     for key, value in tree.items():
         found[before + key] = value
+        if isinstance(value, list):
+            value = {str(at): part for at, part in enumerate(value) if isinstance(part, Mapping)}
         if isinstance(value, Mapping):
             found |= _paths(value, f"{before}{key}.")
     return found
+
+
+def _is_in(path: str, part: str) -> bool:
+    """Whether a key is inside a part."""
+    return path.startswith(f"{part}.")
 
 
 def _resolve(key: str, known: Sequence[str]) -> str:
@@ -260,7 +268,7 @@ def _resolve(key: str, known: Sequence[str]) -> str:
         raise ValueError(f"{key}: may be {' or '.join(ends)}; write one of them")
     if key.partition(".")[0] in Recipe.model_fields:
         return key  # what is wrong with it is told with the recipe
-    names = {path.rpartition(".")[2] for path in known}
+    names = {name for path in known if _KEY.fullmatch(name := path.rpartition(".")[2])}
     raise ValueError(f"{key}: the recipe has no such key. {suggest(key, names)}")
 
 
@@ -272,7 +280,7 @@ def _checked(dimension: Dimension, before: Sequence[Dimension]) -> Dimension:
         return dimension
     if path == "seed":
         raise ValueError("seed: every configuration has several; say how many (--seeds)")
-    if any(path == fixed or path.startswith(f"{fixed}.") for fixed in _COMPARED_BY):
+    if any(path == fixed or _is_in(path, fixed) for fixed in _COMPARED_BY):
         raise ValueError(
             f"{path}: configurations that differ in it do not compare; give it one value, and "
             "make a sweep for each"
