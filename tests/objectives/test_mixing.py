@@ -206,8 +206,18 @@ def test_recipes_name_them() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["mart", "trades"])
-def test_soft_labels_where_the_loss_has_no_room_for_them_are_refused(name) -> None:
-    overrides = [f"objective={{name: {name}, attack: {{name: pgd}}, label_smoothing: 0.1}}"]
-    with pytest.raises(ValueError, match="label_smoothing"):
+@pytest.mark.parametrize("name", ["mart", "mart-published"])
+def test_soft_labels_are_refused_with_the_reason_where_the_loss_has_no_room_for_them(name) -> None:
+    overrides = [
+        f"objective={{name: {name}, attack: {{steps: 2}}, label_smoothing: 0.1}}",
+        "weights=[{name: sam}]",
+        "accumulate=2",
+    ]
+    with pytest.raises(ValueError, match="errors:") as raised:
         brolly.Recipe.load("digits-robust", overrides)
+    _, soft, other = str(raised.value).split("\n")
+    assert soft == (
+        "  objective.label_smoothing: MART looks at the probability of the one right class, which "
+        "soft labels do not have; label_smoothing is for plain, fgsm-rs, n-fgsm, atta"
+    )
+    assert "SAM would search for worse weights for each batch alone" in other
