@@ -75,6 +75,10 @@ def test_shipped_nets_compute_the_same(build, shape, layers: int) -> None:
     assert all(module.training for module in model.modules())
     assert not any(module.training for module in result.model.modules())
     assert not any(parameter.requires_grad for parameter in result.model.parameters())
+    x = torch.rand(5, *shape)
+    expected, found = (net.eval().float()(x) for net in (model, result.model))
+    assert found.dtype == torch.float32
+    assert (found - expected).abs().max() < 1e-5 * expected.abs().max().clamp_min(1)
 
 
 class Residual(nn.Module):
