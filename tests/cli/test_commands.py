@@ -184,6 +184,52 @@ def test_dry_run_says_what_would_be_done_and_leaves_nothing(brolly, tiny, here: 
     assert lines["run"] == f"runs/{Recipe.load('digits-robust', tiny).folder} (new)"
 
 
+@pytest.mark.parametrize(
+    "objective",
+    ["{name: free, replays: 4}", "{name: rst, labelled: 50, teacher: RUN, attack: {steps: 1}}"],
+)
+def test_dry_run_begins_what_training_begins(brolly, tiny, finished: Path, objective) -> None:
+    objective = objective.replace("RUN", str(finished))
+    code, out, err = brolly("train", "digits-robust", *tiny, f"objective={objective}", "--dry-run")
+    assert (code, err) == (0, "")
+    steps = 15 * (4 if "free" in objective else 1)
+    assert f"training  2 epochs of {steps} steps on" in out
+
+
+def test_dry_run_names_every_part(brolly, tiny) -> None:
+    parts = [
+        "penalties=[{name: l1, weight: 1e-4}]", "weights=[{name: awp}, {name: gaussian-noise}]",
+        "optimizer={name: adamw}", "schedule={name: warmup, length: 1, then: {name: cosine}}",
+        "average={name: ema}",
+    ]  # fmt: skip
+    _, out, _ = brolly("train", "digits-plain", *tiny, *parts, "--dry-run")
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert lines["penalties"].startswith("l1: weight 0.0001")
+    assert re.fullmatch(r"awp: .*; gaussian-noise: .*std 0.1.*", lines["weights"])
+    assert lines["optimizer"].startswith("adamw: lr 0.001")
+    assert lines["schedule"] == "warmup: length 1, then cosine: warmup 0, end 0.0"
+    assert lines["average"].startswith("ema: decay")
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        (["data.validation=0", "schedule={name: plateau}"], "no validation split"),
+        (["objective={name: vat, labelled: 99999}"], "labelled is 99999 of 300"),
+        (["optimizer={name: adamw, betas: [2, 3]}"], "betas is"),
+    ],
+)
+def test_what_training_refuses_the_dry_run_refuses_and_neither_leaves_a_folder(
+    brolly, tiny, here: Path, override: list[str], told: str
+) -> None:
+    dry = brolly("train", "digits-plain", *tiny, *override, "--dry-run")
+    wet = brolly("train", "digits-plain", *tiny, *override)
+    assert dry == wet
+    assert dry.code == 2
+    assert told in dry.err
+    assert not list(here.glob("runs/*"))
+
+
 def test_dry_run_knows_how_far_the_run_is(brolly, tiny, finished: Path) -> None:
     for state in ("ended", "begun"):
         _, out, _ = brolly("train", "digits-plain", *tiny, "--dry-run")

@@ -153,6 +153,30 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
         pass
 
 
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_new_folder_goes_with_a_refusal_unless_something_was_trained(
+    tmp_path: Path, steps: int
+) -> None:
+    run = RunFolder(tmp_path / "run")
+
+    def train() -> None:
+        with run.locked():
+            run.create("name: x\n", {})
+            if steps:
+                run.save_state({"epoch": 1}, [RECORD])
+            raise ValueError("refused")
+
+    with pytest.raises(ValueError, match="refused"):
+        train()
+    assert run.path.exists() == bool(steps)
+
+
+def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="refused"), RunFolder(tmp_path).locked():
+        raise ValueError("refused")
+    assert tmp_path.exists()
+
+
 def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch) -> None:
     run = RunFolder(tmp_path)
     run.save_state({"epoch": 1}, [RECORD])

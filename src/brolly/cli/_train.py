@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from ..recipes import Recipe
+    from ..recipes._component import Component
     from ..training import RunFolder
 
 
@@ -42,7 +43,7 @@ def train(
     print_config
         Print the whole recipe, defaults included, and stop.
     dry_run
-        Check recipe, data and model with one batch, say what would be done, and stop.
+        Take one step, say what would be done, and stop; nothing is written.
     """
     from ..recipes import Recipe
     from ..training import RunFolder
@@ -102,27 +103,36 @@ def train_in(
 
 
 def _dry_run(recipe: Recipe, run: RunFolder, data_dir: Path | None, device: str | None) -> int:
-    import torch
+    from ..recipes import dry_run
 
-    from .._device import pick_device
-    from ..data import Batches
-    from ..recipes import build_data, build_model
-
-    device = pick_device(device)
-    data = build_data(recipe, data_dir)
-    model = build_model(recipe, data).to(device)
-    batch = next(iter(Batches(data.train.first(recipe.batch_size), recipe.batch_size, device)))
-    objective = recipe.build_objective(data.bounds, data_dir)
-    loss = objective(model, batch, torch.Generator().manual_seed(recipe.seed)).value.item()
-    steps = len(data.train) // recipe.batch_size
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    found = dry_run(recipe, data_dir=data_dir, device=device)
+    data = found.data
+    parameters = sum(parameter.numel() for parameter in found.model.parameters())
     state = "ended" if run.finished else "begun" if run.state.is_file() else "new"
-    print(
-        f"data      {data.name}: {len(data.train)} to train, {len(data.validation)} to validate, "
-        f"{len(data.test)} to test\n"
-        f"model     {recipe.model.name}: {parameters:,} parameters\n"
-        f"objective {recipe.objective.name} against {recipe.threat}: loss {loss:.4f} on one batch\n"
-        f"training  {recipe.epochs} epochs of {steps} steps on {device}\n"
-        f"run       {run.path} ({state})"
-    )
+    lines = {
+        "data": f"{data.name}: {len(data.train)} to train, {len(data.validation)} to validate, "
+        f"{len(data.test)} to test",
+        "model": f"{recipe.model.name}: {parameters:,} parameters",
+        "objective": f"{recipe.objective.name} against {recipe.threat}: loss {found.loss:.4f} on "
+        "one batch",
+        "penalties": "; ".join(map(_named, recipe.penalties)),
+        "weights": "; ".join(map(_named, recipe.weights)),
+        "optimizer": _named(recipe.optimizer),
+        "schedule": _named(recipe.schedule),
+        "average": _named(recipe.average) if recipe.average else "",
+        "training": f"{recipe.epochs} epochs of {found.steps} steps on {found.device}",
+        "run": f"{run.path} ({state})",
+    }
+    print("\n".join(f"{name:<10}{text}" for name, text in lines.items() if text))
     return 0
+
+
+def _named(part: Component) -> str:
+    """A part of a recipe with its arguments: `sgd: lr 0.1, momentum 0.9`."""
+    from ..recipes._component import Component
+
+    arguments = (
+        f"{name} {_named(value) if isinstance(value, Component) else value}"
+        for name, value in part.arguments().items()
+    )
+    return ": ".join(filter(None, (part.name, ", ".join(arguments))))

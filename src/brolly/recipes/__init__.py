@@ -7,8 +7,10 @@ from ._rate_range import range_of_recipe as range_of_recipe
 from ._recipe import SHIPPED as SHIPPED
 from ._recipe import Data as Data
 from ._recipe import Recipe as Recipe
+from ._run import DryRun as DryRun
 from ._run import build_data as build_data
 from ._run import build_model as build_model
+from ._run import dry_run as dry_run
 from ._run import load_run as load_run
 from ._run import train_recipe as train_recipe
 from ._sweep import sweep as sweep

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -10,8 +12,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from .._device import pick_device
 from .._environment import __version__, describe_environment
-from ..data import Dataset
+from ..data import Batches, Dataset
 from ..training import EpochRecord, History, RunFolder, fit
 from ..training import Validation as FitValidation
 from ._recipe import Recipe
@@ -89,7 +92,90 @@ def train_recipe(
             "left as it is. Train into another folder"
         )
     model = build_model(recipe, data)
-    history = fit(
+    history = _fit(recipe, model, data, data_dir, device, on_step, on_epoch, run)
+    best = history.best
+    run.finish(
+        model.cpu(),
+        {
+            "brolly": __version__,
+            "recipe": json.dumps(recipe.model_dump(mode="json")),
+            "best_epoch": str(best.epoch if best else len(history.epochs)),
+            "stopped": history.stopped or "",
+        },
+    )
+    return history
+
+
+@dataclasses.dataclass(frozen=True)
+class DryRun:
+    """What a training would begin with.
+
+    Attributes:
+        data: The data set.
+        model: The network, untrained.
+        loss: Of the objective, on a batch.
+        steps: In each epoch.
+        device: Where.
+    """
+
+    data: Dataset
+    model: nn.Module
+    loss: float
+    steps: int
+    device: str
+
+
+def dry_run(
+    recipe: Recipe, *, data_dir: str | Path | None = None, device: str | None = None
+) -> DryRun:
+    """Takes the first step of a recipe's training and keeps nothing of it.
+
+    So whatever `train_recipe` would refuse, before or in that step, is refused here.
+
+    Args:
+        recipe: What to try.
+        data_dir: First folder to search for data.
+        device: Where to compute; None: CUDA where there is one.
+
+    Raises:
+        ValueError: The recipe cannot be trained, here or at all.
+        TrainingDiverged: The loss is NaN or infinite from the start.
+
+    Example:
+        >>> import brolly
+        >>> found = brolly.recipes.dry_run(brolly.Recipe.load("digits-plain"))
+        >>> len(found.data.train), found.steps
+        (1260, 9)
+    """
+    device = pick_device(device)
+    data = build_data(recipe, data_dir)
+    steps = 0
+
+    def stop(_: int, in_all: int) -> None:
+        nonlocal steps
+        steps = in_all // recipe.epochs
+        raise _Enough
+
+    with contextlib.suppress(_Enough):
+        _fit(recipe, build_model(recipe, data), data, data_dir, device, on_step=stop)
+    model = build_model(recipe, data).to(device)
+    objective = recipe.build_objective(data.bounds, data_dir).begin(data.train, device)
+    batch = next(iter(Batches(data.train.first(recipe.batch_size), recipe.batch_size, device)))
+    loss = objective(model, batch, torch.Generator().manual_seed(recipe.seed)).value.item()
+    return DryRun(data, model, loss, steps, device)
+
+
+class _Enough(Exception):
+    """One step was taken."""
+
+
+def _fit(
+    recipe: Recipe, model: nn.Module, data: Dataset, data_dir: str | Path | None,
+    device: str | None, on_step: Callable[[int, int], None] | None = None,
+    on_epoch: Callable[[EpochRecord], None] | None = None, run: RunFolder | None = None,
+) -> History:  # fmt: skip
+    """`fit` with all that a recipe names."""
+    return fit(
         model,
         data,
         objective=recipe.build_objective(data.bounds, data_dir),
@@ -115,17 +201,6 @@ def train_recipe(
         on_step=on_step,
         on_epoch=on_epoch,
     )
-    best = history.best
-    run.finish(
-        model.cpu(),
-        {
-            "brolly": __version__,
-            "recipe": json.dumps(recipe.model_dump(mode="json")),
-            "best_epoch": str(best.epoch if best else len(history.epochs)),
-            "stopped": history.stopped or "",
-        },
-    )
-    return history
 
 
 def load_run(

@@ -7,6 +7,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,13 +91,17 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Holds the folder for this process; the lock ends with the process, however it ends.
 
+        A folder that was made for a training that is then refused (`ValueError`) is removed.
+
         Raises:
             ValueError: Another process holds it.
         """
+        new = not self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                (self.path / ".lock").stat()  # who held it may have removed the folder
             except OSError:
                 file.seek(0)
                 raise ValueError(
@@ -108,7 +113,12 @@ class RunFolder:
             file.flush()
             for leftover in self.path.rglob(".*.tmp"):  # of a process that was killed
                 leftover.unlink()
-            yield
+            try:
+                yield
+            except ValueError:
+                if new and not self.state.is_file():
+                    shutil.rmtree(self.path)
+                raise
 
     def save_state(self, state: Mapping[str, Any], epochs: Sequence[EpochRecord]) -> None:
         """Keeps the metrics up to an epoch, then the state after it.
