@@ -260,7 +260,9 @@ def test_every_optimizer_has_a_name(name: str) -> None:
 
 
 def test_parts_that_do_not_go_together_are_told_all_at_once() -> None:
-    with pytest.raises(ValueError, match=r"(?s)AWP would search.*batch alone.*unknown unit"):
+    with pytest.raises(
+        ValueError, match=r"(?s)\n  weights.0: warmup '3 weeks' has.*\n  recipe: acc"
+    ):
         Recipe.load("digits-robust", ["weights=[{name: awp, warmup: 3 weeks}]", "accumulate=2"])
     with pytest.raises(ValueError, match=r"(?s)weights has awp and sam.*AWP would search"):
         Recipe.load("digits-robust", ["weights=[{name: awp}, {name: sam}]", "accumulate=2"])

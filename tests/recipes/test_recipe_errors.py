@@ -80,6 +80,8 @@ def complaint(*overrides: str) -> list[str]:
         ("optimizer.lr=-1", "optimizer: lr is -1.0; expected more than 0"),
         ("schedule.warmup=2", "schedule: warmup is 2.0; expected "),
         ("schedule={name: step, every: soon}", "schedule: every: 'soon' is not a number"),
+        ("weights=[{name: awp, warmup: soon}]", "weights.0: warmup: 'soon' is not a number; "),
+        ("weights=[{name: sam, warmup: -1}]", "weights.0: warmup is -1.0; expected 0 or more"),
         ("average.decay=1.5", "average: decay is 1.5; expected "),
         ("data.augment=[{name: flip, probability: 3}]", "data.augment.0: probability is 3.0; "),
         (

@@ -19,7 +19,7 @@ from ..threats import Threat
 from ..weights import WeightSearch
 from ._average import Average
 from ._optimizers import trainable
-from ._schedules import Schedule, check_length
+from ._schedules import Schedule
 from ._validation import SelectBy
 
 #: Of forward passes; weights are float32.
@@ -58,7 +58,7 @@ def check_combination(
         data: None: what depends on it is not judged.
 
     Raises:
-        ValueError: With all reasons at once why not; or the model does not fit the data.
+        ValueError: With all reasons why not, one a line; or the model does not fit the data.
     """
     name, reasons = type(objective).__name__, []
     if epochs < 1:
@@ -121,15 +121,13 @@ def check_combination(
             f"{name} takes its next perturbation from the backward pass of the step, which a "
             "search for worse weights would disturb; leave weights out"
         )
-    if weights:
-        reasons += _complaint(lambda: check_length("[0, inf)", warmup=weights.warmup))
     reasons += objective.reasons_against(model)
     if average is not None:
         reasons += average.reasons_against(epochs)
     if penalty is not None:
         reasons += penalty.reasons_against(model)
     if reasons:
-        raise ValueError("; ".join(reasons))
+        raise ValueError("\n".join(reasons))
     if data is not None:
         _check_outputs(model.to(device), data, device)
 

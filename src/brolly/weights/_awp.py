@@ -47,6 +47,7 @@ class AWP(WeightSearch):
     gamma: float = 0.01
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.gamma > 0:
             raise ValueError(f"gamma is {self.gamma}; expected more than 0")
 

@@ -33,6 +33,7 @@ class SAM(WeightSearch):
     rho: float = 0.05
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.rho > 0:
             raise ValueError(f"rho is {self.rho}; expected more than 0")
 
@@ -63,6 +64,7 @@ class ASAM(WeightSearch):
     eta: float = 0.01
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not (self.rho > 0 and self.eta >= 0):
             raise ValueError(
                 f"rho is {self.rho}, eta is {self.eta}; expected more than 0, and 0 or more"

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._lengths import Length, check_length
+
 #: A scalar loss as a function of the model.
 ScalarLoss = Callable[[nn.Module], Tensor]
 
@@ -38,9 +40,15 @@ class WeightSearch(abc.ABC):
 
     Args:
         warmup: Training before it begins: epochs, or a text such as `"500 steps"`.
+
+    Raises:
+        ValueError: warmup is no such length.
     """
 
-    warmup: int | float | str = 0
+    warmup: Length = 0
+
+    def __post_init__(self) -> None:
+        check_length("[0, inf)", warmup=self.warmup)
 
     def __call__(self, model: nn.Module, loss: ScalarLoss) -> nn.Module:
         """The model with worse weights.
