@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import itertools
 import json
 import math
@@ -14,6 +15,7 @@ from torch import nn
 import brolly
 from brolly import NFGSM, PGD, SGD, AdamW, Dataset, Linf, PGDTraining, RunFolder
 from brolly.models import MLP
+from brolly.recipes import _rate_range, range_of_recipe
 from brolly.training import (
     Constant,
     EpochRecord,
@@ -314,6 +316,33 @@ def test_the_range_test_with_everything_on() -> None:
     )  # fmt: skip
     assert len(found.rates) == len(found.losses)
     assert found.rates[0] == pytest.approx(1e-5)
+
+
+def test_the_range_test_refuses_what_fit_refuses() -> None:
+    atta = brolly.ATTA(Linf(0.1))
+    with pytest.raises(ValueError, match="ATTA remembers a perturbation") as told:
+        brolly.learning_rate_range(
+            mlp(), few(200), objective=atta, augment=[brolly.Shift(1)], balanced=True, clip=0.0
+        )
+    assert "ATTA tells examples apart" in str(told.value)
+    assert "clip is 0.0" in str(told.value)
+    with pytest.raises(ValueError, match="batch_size is 0 for 200 training examples"):
+        brolly.learning_rate_range(mlp(), few(200), batch_size=0)
+    with pytest.raises(ValueError, match="AdvProp"):
+        brolly.learning_rate_range(mlp(), few(200), objective=brolly.AdvProp(brolly.PGD(Linf(0.1))))
+
+
+def test_the_range_test_can_balance(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"steps": 10, "batch_size": 50, "lowest": 1e-3}
+    plain, balanced = (
+        brolly.learning_rate_range(mlp(), few(200), balanced=b, **settings) for b in (False, True)
+    )
+    assert plain.losses != balanced.losses
+    monkeypatch.setattr(_rate_range, "learning_rate_range", lambda *_, **options: options)
+    for balanced in (False, True):
+        recipe = brolly.Recipe.load("digits-plain", [f"data.balanced={balanced}"])
+        found = inspect.unwrap(range_of_recipe)(recipe, device="cpu")
+        assert found["balanced"] is balanced
 
 
 def test_smoothing_has_no_bias() -> None:

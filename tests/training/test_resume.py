@@ -9,6 +9,7 @@ from torch import nn
 from brolly import AWP, EMA, NFGSM, SWA, Dataset, Linf, Plateau, RMSprop, RunFolder, Shift, fit
 from brolly.penalties import L2
 from brolly.training import Adam, Validation, WarmRestarts, Warmup
+from brolly.training._randomness import global_randomness, restore_global_randomness
 
 EPOCHS = 4
 SHARED = {
@@ -79,3 +80,20 @@ def test_with_everything_switched_on(options: dict, tmp_path: Path) -> None:
         assert same(state[name], again[1][name]), name
     assert [r.train_loss for r in history.epochs] == [r.train_loss for r in again[2].epochs]
     assert len(history.epochs) == EPOCHS
+
+
+def test_the_generator_of_a_gpu_is_kept_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    generators = {"cuda:1": torch.Generator().manual_seed(5)}
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda at: generators[at].get_state())
+    monkeypatch.setattr(
+        torch.cuda, "set_rng_state", lambda state, at: generators[at].set_state(state)
+    )
+    state = global_randomness("cuda:1")
+    drawn = torch.rand(3, generator=generators["cuda:1"])
+    restore_global_randomness(state, "cpu")  # goes on elsewhere: the GPU is left alone
+    assert not torch.equal(torch.rand(3, generator=generators["cuda:1"]), drawn)
+    restore_global_randomness(state, "cuda:1")
+    assert torch.equal(torch.rand(3, generator=generators["cuda:1"]), drawn)
+    del state["global_cuda"]  # as earlier versions kept it
+    restore_global_randomness(state, "cuda:1")
+    assert not torch.equal(torch.rand(3, generator=generators["cuda:1"]), drawn)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..training import LearningRateRange, learning_rate_range
 from ._recipe import Recipe
-from ._run import build_data, build_model
+from ._run import build_data, build_model, build_objective
 
 
 def range_of_recipe(
@@ -23,13 +23,14 @@ def range_of_recipe(
     return learning_rate_range(
         build_model(recipe, data),
         data,
-        objective=recipe.build_objective(data.bounds, data_dir),
+        objective=build_objective(recipe, data, data_dir),
         penalty=recipe.build_penalty(),
         weights=recipe.build_weight_search(),
         optimizer=recipe.optimizer.build(),
         batch_size=recipe.batch_size,
         clip=recipe.clip,
         augment=[entry.build() for entry in recipe.data.augment],
+        balanced=recipe.data.balanced,
         precision=recipe.precision,
         seed=recipe.seed,
         device=device,

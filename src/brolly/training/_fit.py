@@ -23,7 +23,9 @@ from ..weights import WeightSearch
 from ._average import Average
 from ._combination import Precision, check_combination
 from ._history import EpochRecord, History
+from ._kinds import check_kinds
 from ._optimizers import SGD, Optimizer
+from ._randomness import global_randomness, restore_global_randomness
 from ._run import RunFolder
 from ._schedules import OneCycle, Progress, Schedule, parse_length
 from ._step_sizes import StepSizes
@@ -108,7 +110,8 @@ def fit(
         What happened, epoch by epoch.
 
     Raises:
-        ValueError: An argument is out of range, or the model does not fit the data.
+        ValueError: Arguments are out of range, of another kind, or do not go together, or the
+            model does not fit the data.
         TrainingDiverged: The loss became NaN or infinite.
 
     Example:
@@ -119,6 +122,11 @@ def fit(
         >>> len(history.epochs)
         2
     """
+    check_kinds(
+        model=model, data=data, objective=objective, penalty=penalty, weights=weights,
+        threat=threat, optimizer=optimizer, schedule=schedule, average=average, augment=augment,
+        validation=validation, run=run,
+    )  # fmt: skip
     device = pick_device(device)
     objective, schedule = objective or Plain(), schedule or OneCycle()
     # Dropout and the like draw from the global generator; it is lent to the training and returned.
@@ -294,7 +302,7 @@ class _Trainer:
             "objective": self.objective.state(),
             "order": self._order.get_state(),
             "noise": self._noise.get_state(),
-            "global": torch.get_rng_state(),
+            **global_randomness(self.device),
             "epoch": self.epoch,
             "seconds": self.seconds,
             "stopped": self.stopped,
@@ -311,7 +319,7 @@ class _Trainer:
         self.objective.load_state(state.get("objective", {}))
         self._order.set_state(state["order"])
         self._noise.set_state(state["noise"])
-        torch.set_rng_state(state["global"])
+        restore_global_randomness(state, self.device)
         self.epoch, self.seconds = state["epoch"], state["seconds"]
         self.stopped, self.scores = state["stopped"], state["scores"]
         self.records = [EpochRecord(**record) for record in state["records"]]

@@ -16,8 +16,9 @@ from ...objectives import Loss, Objective, Plain
 from ...penalties import Penalty
 from ...threats import Threat
 from ...weights import WeightSearch
-from .._combination import Precision
+from .._combination import Precision, check_combination
 from .._fit import TrainingDiverged, fit
+from .._kinds import check_kinds
 from .._optimizers import SGD, Optimizer
 from .._schedules import Progress, Schedule
 from .._validation import Validation
@@ -87,6 +88,7 @@ def learning_rate_range(
     batch_size: int = 128,
     clip: float | None = None,
     augment: Sequence[Augmentation] = (),
+    balanced: bool = False,
     precision: Precision = "float32",
     seed: int = 0,
     device: str | None = None,
@@ -104,8 +106,8 @@ def learning_rate_range(
     are left as they were; the test and validation splits are not judged by.
 
     Args:
-        model, data, objective, penalty, weights, batch_size, clip, augment, precision, seed,
-            device: As those of `fit`.
+        model, data, objective, penalty, weights, batch_size, clip, augment, balanced, precision,
+            seed, device: As those of `fit`.
         optimizer: Its learning rate has no effect; None: `SGD()`.
         lowest, highest: Learning rates to begin and to end with.
         steps: How many.
@@ -126,15 +128,23 @@ def learning_rate_range(
             f"lowest is {lowest:g}, highest is {highest:g}, steps is {steps}; expected "
             "0 < lowest < highest and 10 steps or more"
         )
-    optimizer = optimizer or SGD()
+    check_kinds(
+        model=model, data=data, objective=objective, penalty=penalty, weights=weights,
+        optimizer=optimizer, augment=augment,
+    )  # fmt: skip
+    optimizer, objective = optimizer or SGD(), objective or Plain()
     recorder = _Recorder(steps)
     rise = _Rising(optimizer.lr, lowest, highest, steps)
-    per_epoch = max(len(data.train) // batch_size, 1)
+    check_combination(  # here, as the objective does not come into `fit` as itself
+        model, None, objective=objective, penalty=penalty, weights=weights, epochs=steps,
+        threat=None, schedule=rise, average=None, batch_size=batch_size, accumulate=1, clip=clip,
+        augment=augment, balanced=balanced, precision=precision, select_by=None, patience=None,
+    )  # fmt: skip
     with contextlib.suppress(_Enough, TrainingDiverged):
         fit(
-            copy.deepcopy(model), data, objective=_Watched(objective or Plain(), recorder.saw),
-            penalty=penalty, weights=weights, optimizer=optimizer, schedule=rise,
-            epochs=steps // per_epoch + 1, batch_size=batch_size, clip=clip, augment=augment,
+            copy.deepcopy(model), data, objective=_Watched(objective, recorder.saw),
+            penalty=penalty, weights=weights, optimizer=optimizer, schedule=rise, epochs=steps,
+            batch_size=batch_size, clip=clip, augment=augment, balanced=balanced,
             precision=precision, validation=Validation(examples=1, train_examples=0, steps=1),
             select_by="clean", seed=seed, device=device, on_step=recorder.stepped,
         )  # fmt: skip
@@ -188,7 +198,7 @@ class _Rising(Schedule):
 
 @dataclasses.dataclass(frozen=True)
 class _Watched(Objective):
-    """An objective whose losses are told to `saw`; otherwise as it is."""
+    """An objective that was checked, whose losses are told to `saw`."""
 
     inner: Objective
     saw: Callable[[Tensor], None]
@@ -215,6 +225,3 @@ class _Watched(Objective):
 
     def begin(self, split: Split, device: torch.device | str) -> Objective:
         return dataclasses.replace(self, inner=self.inner.begin(split, device))
-
-    def state(self) -> dict[str, Tensor]:
-        return self.inner.state()
