@@ -117,3 +117,9 @@ def test_what_it_refuses():
     data = brolly.load_data("digits")
     with pytest.raises(ValueError, match="labelled is 9999 of 1260 training examples"):
         VAT(L2(0.5), labelled=9999).begin(data.train, "cpu")
+
+
+def test_as_published() -> None:
+    published = VAT(L2(8.0), weight=1.0, iterations=1, xi=1e-6, labelled=None, mode="train")
+    assert VAT.as_published(L2(8.0)) == published
+    assert VAT.as_published(L2(8.0), labelled=100).labelled == 100

@@ -32,6 +32,7 @@ NAMED = {
     "{name: gradalign, weight: 1/2}": GradAlign(L2_HALF, weight=0.5),
     "{name: gradalign-published}": GradAlign.as_published(L2_HALF),
     "{name: vat, labelled: 50}": VAT(L2_HALF, labelled=50),
+    "{name: vat-published, labelled: 50}": VAT.as_published(L2_HALF, labelled=50),
     "{name: rst, labelled: 50, weight: 0.2, attack: {steps: 3}}": RST(
         PGD(L2_HALF, steps=3), labelled=50, weight=0.2
     ),

@@ -74,6 +74,14 @@ class VAT(Objective):
                 "and a length above 0"
             )
 
+    @classmethod
+    def as_published(cls, adversary: Threat, *, labelled: int | None = None) -> VAT:
+        """The choices of the code of Miyato et al. (2018), with a `xi` that float32 is coarse for.
+
+        That code adds the entropy of the outputs in some runs, and clips nothing to bounds.
+        """
+        return cls(adversary, xi=1e-6, labelled=labelled, mode="train")
+
     @property
     def threat(self) -> Threat:
         return self.adversary

@@ -66,6 +66,7 @@ else:
             "trades": objectives.TRADES,
             "trades-published": objectives.TRADES.as_published,
             "vat": objectives.VAT,
+            "vat-published": objectives.VAT.as_published,
             "rst": objectives.RST,
             "input-gradient": objectives.InputGradientPenalty,
             "jacobian": objectives.JacobianPenalty,
