@@ -51,9 +51,10 @@ def test_a_run_whose_data_is_elsewhere_is_diagnosed_by_its_metrics(
     assert "not measured  dead units: The trained network and its data were not given." in out
 
 
-def test_the_range_test_of_a_recipe(brolly, tiny: list[str]) -> None:
+def test_the_range_test_of_a_recipe_or_a_run(brolly, tiny: list[str], finished: Path) -> None:
     code, out, err = brolly("diagnose", "digits-plain", *tiny, "optimizer.lr=0.3", "--lr-range")
     assert (code, err) == (0, "")
+    assert brolly("diagnose", finished, "optimizer.lr=0.3", "--lr-range").out == out
     assert out.startswith("digits-plain: the loss fell from ")
     assert "Suggested: optimizer.lr=0.0" in out
     assert "The recipe has 0.3, with one-cycle." in out

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from oracles.objectives import (
@@ -118,6 +119,23 @@ def test_a_recipe_names_the_run_of_its_helper(tmp_path):
     assert again.epochs[0].train_loss == history.epochs[0].train_loss
     (tmp_path / "plain").rename(tmp_path / "elsewhere")
     load_run(tmp_path / "hat")  # what was trained can do without its helper
+
+
+def test_a_helper_of_another_data_set_is_refused_by_both_names(tmp_path):
+    x, y = np.full((60, 8, 8), 9, np.uint8), np.arange(60) % 10
+    np.savez(tmp_path / "others.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    text = RECIPE.format(name="others", objective="{name: plain}")
+    others = brolly.Recipe.from_text(
+        text, [f"data={{name: {tmp_path / 'others.npz'}}}", "batch_size=20"]
+    )
+    run = RunFolder(tmp_path / "others")
+    with run.locked():
+        train_recipe(others, run, device="cpu")
+    entry = f"{{name: hat, attack: {{steps: 2}}, helper: {run.path}}}"
+    told = "objective.helper: .*others was trained on others, and this recipe trains on digits"
+    with pytest.raises(ValueError, match=told):
+        train(tmp_path, "hat", entry)
+    assert not (tmp_path / "hat").exists()
 
 
 def test_a_helper_that_is_no_run_is_told(tmp_path):

@@ -28,12 +28,12 @@ def diagnose(
     Keeps what it finds as diagnosis.json and in report.html of the run.
 
     brolly diagnose RECIPE [OVERRIDES] --lr-range tries rising learning rates on a fresh network of
-    a recipe instead, and suggests one.
+    a recipe, or of that of a run, instead, and suggests one.
 
     Parameters
     ----------
     runs
-        Run folders that `brolly train` made; with --lr-range a recipe and changes to it.
+        Run folders that `brolly train` made; with --lr-range a recipe, or a run, and changes to it.
     lr_range
         Learning-rate range test: train a fresh network with learning rates from 1e-5 to 10.
     data_dir

@@ -55,7 +55,7 @@ def train(
             f"{folder} is a run, whose recipe is fixed; overrides {list(overrides)} make another "
             f"one. Write brolly train {folder / 'recipe.yaml'} {' '.join(overrides)}"
         )
-    parsed = Recipe.load(folder / "recipe.yaml" if resuming else recipe, overrides)
+    parsed = Recipe.load(recipe, overrides)
     run = RunFolder(folder if resuming else runs / parsed.folder)
     if print_config:
         print(parsed.to_yaml(), end="")

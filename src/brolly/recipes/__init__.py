@@ -10,6 +10,7 @@ from ._recipe import Recipe as Recipe
 from ._run import DryRun as DryRun
 from ._run import build_data as build_data
 from ._run import build_model as build_model
+from ._run import build_objective as build_objective
 from ._run import dry_run as dry_run
 from ._run import load_run as load_run
 from ._run import train_recipe as train_recipe

@@ -245,7 +245,7 @@ class Recipe(_Entry):
 
     @classmethod
     def load(cls, source: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
-        """Reads a shipped recipe by name, or a YAML file.
+        """Reads a shipped recipe by name, a YAML file, or the recipe of a run folder.
 
         Args:
             source: Name or path.
@@ -318,12 +318,14 @@ class Recipe(_Entry):
 
 
 def recipe_text(source: str | Path) -> str:
-    """The YAML of a shipped recipe, or of a file.
+    """The YAML of a shipped recipe, of a file, or of the recipe in a run folder.
 
     Raises:
         ValueError: There is no such recipe, or it is no text.
     """
     path = _SHIPPED / f"{source}.yaml" if str(source) in SHIPPED else Path(source)
+    if (path / "recipe.yaml").is_file():
+        path /= "recipe.yaml"
     if path.is_dir() or not path.exists():
         raise ValueError(
             f"recipe {str(source)!r} is neither a shipped recipe nor a file. "

@@ -15,9 +15,11 @@ from torch import nn
 from .._device import pick_device
 from .._environment import __version__, describe_environment
 from ..data import Batches, Dataset
+from ..objectives import Objective
 from ..training import EpochRecord, History, RunFolder, fit
 from ..training import Validation as FitValidation
 from ._recipe import Recipe
+from ._trained import TrainedRun
 
 
 def build_data(recipe: Recipe, data_dir: str | Path | None = None) -> Dataset:
@@ -56,6 +58,26 @@ def build_model(recipe: Recipe, data: Dataset) -> nn.Module:
     for reparametrization in recipe.build_reparametrizations():
         reparametrization.attach(model)
     return model
+
+
+def build_objective(recipe: Recipe, data: Dataset, data_dir: str | Path | None = None) -> Objective:
+    """Makes the recipe's objective, with the networks of other runs that it names.
+
+    Raises:
+        ValueError: Such a run is not finished, or was trained on another data set.
+    """
+    objective = recipe.build_objective(data.bounds, data_dir)
+    for name, part in vars(objective).items():
+        if not isinstance(part, TrainedRun):
+            continue
+        theirs = part.load()
+        if theirs.name != data.name and theirs.test.sha256 != data.test.sha256:
+            raise ValueError(
+                f"objective.{name}: {part.path} was trained on {theirs.name}, and this recipe "
+                f"trains on {data.name}; expected a run of the same data set. From Python, fit "
+                "takes any network"
+            )
+    return objective
 
 
 def train_recipe(
@@ -159,7 +181,7 @@ def dry_run(
     with contextlib.suppress(_Enough):
         _fit(recipe, build_model(recipe, data), data, data_dir, device, on_step=stop)
     model = build_model(recipe, data).to(device)
-    objective = recipe.build_objective(data.bounds, data_dir).begin(data.train, device)
+    objective = build_objective(recipe, data, data_dir).begin(data.train, device)
     batch = next(iter(Batches(data.train.first(recipe.batch_size), recipe.batch_size, device)))
     loss = objective(model, batch, torch.Generator().manual_seed(recipe.seed)).value.item()
     return DryRun(data, model, loss, steps, device)
@@ -178,7 +200,7 @@ def _fit(
     return fit(
         model,
         data,
-        objective=recipe.build_objective(data.bounds, data_dir),
+        objective=build_objective(recipe, data, data_dir),
         penalty=recipe.build_penalty(),
         weights=recipe.build_weight_search(),
         epochs=recipe.epochs,

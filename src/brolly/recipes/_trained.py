@@ -8,11 +8,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from torch import Tensor, nn
 
+from ..data import Dataset
 from ._component import components
 
 
 class TrainedRun(nn.Module):
-    """The network of a finished run, in eval mode; loaded when it is first called.
+    """The network of a finished run, in eval mode; loaded when it is first needed.
 
     So a recipe that names a run can be read where that run is not, for example to evaluate what
     was trained with its help.
@@ -33,11 +34,21 @@ class TrainedRun(nn.Module):
         Raises:
             ValueError: The folder holds no finished run.
         """
+        if self.network is None:
+            self.load()
+        assert self.network is not None
+        return self.network.to(x.device)(x)
+
+    def load(self) -> Dataset:
+        """Loads the network; returns the data that it was trained on.
+
+        Raises:
+            ValueError: The folder holds no finished run.
+        """
         from ._run import load_run  # which reads recipes, and they may name a run
 
-        if self.network is None:
-            self.network = load_run(self.path, self.data_dir)[1].to(x.device)
-        return self.network(x)
+        _, self.network, data = load_run(self.path, self.data_dir)
+        return data
 
 
 def _as_component(entry: Any) -> Any:
