@@ -167,6 +167,18 @@ def test_what_does_not_go_together_is_told_beside_what_is_wrong(
         assert any(problem.startswith(start) for problem in problems), (start, problems)
 
 
+def test_layers_are_told_by_their_kind_where_a_penalty_cannot_act_on_them() -> None:
+    penalties = "penalties=[{name: max-norm}, {name: l1, weight: 1e-3, proximal: true}]"
+    problems = complaint("weights=[{name: weight-norm}]", penalties)
+    for problem, kind in zip(problems, ("MaxNorm", "L1 with proximal=True"), strict=True):
+        assert problem.startswith(
+            f"recipe: {kind} would act on what Conv2d, Linear layers store, from which a "
+            "parametrization (such as weight normalisation, or noise on weights) computes the "
+            f"weights that they use; leave out {kind}, or the parametrization (in a recipe an "
+            "entry of weights), or in Python "
+        )
+
+
 def test_an_objective_is_not_judged_by_a_threat_that_is_wrong_itself() -> None:
     (problem,) = complaint(
         "threat=linf:8", "objective={name: trades, attack: {name: pgd, step_size: 1}}"

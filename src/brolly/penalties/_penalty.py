@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.utils.parametrize import ParametrizationList
+from torch.nn.utils.parametrize import ParametrizationList, type_before_parametrizations
 
 #: Which parameters: `weights`, those with two axes or more (of linear, convolutional and recurrent
 #: layers, embeddings), so neither biases nor anything of normalisation layers; `no_norm`, all but
@@ -181,23 +181,28 @@ def reasons_against_stored(kind: str, model: nn.Module, covers: Covers) -> list[
     """Why `kind`, which means the weights that layers compute with, finds others stored there."""
     if reasons := reasons_against_covering(model, covers):
         return reasons
-    held = sorted({name for name in covered(model, covers) if _computed_from(model, name)})
-    if not held:
+    layers = [_layer_computing(model, name) for name in covered(model, covers)]
+    kinds = {type_before_parametrizations(layer).__name__ for layer in layers if layer}
+    if not kinds:
         return []
     return [
-        f"{kind} would act on {', '.join(held)}, from which a parametrization (such as weight "
-        "normalisation, or noise on weights) computes the weights that the layer uses; take the "
-        "parametrization off, or leave those parameters out with covers=lambda name, parameter: ..."
+        f"{kind} would act on what {', '.join(sorted(kinds))} layers store, from which a "
+        "parametrization (such as weight normalisation, or noise on weights) computes the weights "
+        f"that they use; leave out {kind}, or the parametrization (in a recipe an entry of "
+        "weights), or in Python those layers alone, by covers=lambda name, parameter: ..."
     ]
 
 
-def _computed_from(model: nn.Module, name: str) -> bool:
-    """Whether the weight of a layer is computed from this parameter instead of being it."""
+def _layer_computing(model: nn.Module, name: str) -> nn.Module | None:
+    """The layer whose weight is computed from this parameter instead of being it, if one is."""
     *path, own = name.split(".")
     above = [model.get_submodule(".".join(path[:depth])) for depth in range(len(path) + 1)]
-    if any(isinstance(module, ParametrizationList) for module in above):
-        return True
+    for depth, module in enumerate(above):
+        if isinstance(module, ParametrizationList):
+            return above[depth - 2]  # layer.parametrizations.weight
     # The older torch.nn.utils.weight_norm, spectral_norm and prune: a parameter under another
     # name, and the weight itself no parameter any more.
+    layer = above[-1]
     stems = [own.removesuffix(end) for end in ("_g", "_v", "_orig") if own.endswith(end)]
-    return any(hasattr(above[-1], stem) and stem not in above[-1]._parameters for stem in stems)
+    computed = any(hasattr(layer, stem) and stem not in layer._parameters for stem in stems)
+    return layer if computed else None
