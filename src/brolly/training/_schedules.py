@@ -209,7 +209,10 @@ class Polynomial(Schedule):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OneCycle(Schedule):
-    """Up and down again over the whole run (Smith & Topin 2018), as torch's `OneCycleLR`.
+    """Up and down again over the whole run (Smith & Topin 2018).
+
+    As torch's `OneCycleLR` with `cycle_momentum=False`: momentum stays what the optimiser's is,
+    while torch by default, like the paper, moves it against the learning rate.
 
     Args:
         warmup: Part of the run that goes up.
