@@ -75,6 +75,10 @@ MINIMAL = """
             ["beta=1,6", "objective={name: trades},{name: mart}"],
             ["objective={name: trades},{name: mart}", "objective.beta=1,6"],
         ),
+        (  # one value inside of what varies is no value of the recipe
+            ["objective={name: pgd},{name: trades}", "objective.attack.steps=10", "epochs=5"],
+            ["epochs=5", "objective={name: pgd},{name: trades}", "objective.attack.steps=10"],
+        ),
     ],
 )
 def test_keys_of_what_is_left_to_its_default_or_in_a_list(

@@ -123,12 +123,11 @@ def read_space(
     problems += _problems_of_values(text, source, space)
     if problems:
         raise ValueError(told(problems))
-    fixed = tuple(f"{d.path}={d.ends[0]}" for d in space if _is_fixed(d))
-    return (
-        Recipe.from_text(text, fixed, source),
-        fixed,
-        tuple(dimension for dimension in space if not _is_fixed(dimension)),
-    )
+    varied = [dimension for dimension in space if not _is_fixed(dimension)]
+    # One value inside of what varies is set anew with each value of that.
+    varied = [d for d in space if d in varied or any(_is_in(d.path, v.path) for v in varied)]
+    fixed = tuple(_firsts(dimension for dimension in space if dimension not in varied))
+    return Recipe.from_text(text, fixed, source), fixed, tuple(varied)
 
 
 def parse_dimension(spec: str) -> Dimension:
