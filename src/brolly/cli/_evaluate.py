@@ -79,10 +79,13 @@ def evaluate(
     except KeyboardInterrupt:
         print(f"\nInterrupted; what is done is kept. Go on with: {again}", file=sys.stderr)
         return 130
+    from ..recipes import origin_of_weights
     from ..report import write_report
     from ..training import RunFolder
     from ._report import read_results
 
+    if origin := origin_of_weights(RunFolder(run)):
+        print(f"note: the weights are {origin}; its recipe trains others", file=sys.stderr)
     page = write_report(run / "report.html", [read_results(run, data_dir)])
     for warning in result.warnings:
         print(f"warning: {warning}", file=sys.stderr)

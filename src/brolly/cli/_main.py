@@ -16,6 +16,7 @@ from ._diagnose import diagnose
 from ._doctor import doctor
 from ._evaluate import evaluate
 from ._measure import measure
+from ._obfuscate import obfuscate
 from ._report import report
 from ._study import study
 from ._sweep import sweep
@@ -73,6 +74,7 @@ def _app() -> App:
         check,
         diagnose,
         curve,
+        obfuscate,
         data,
         doctor,
         attacks,

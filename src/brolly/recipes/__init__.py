@@ -3,6 +3,8 @@
 from ._learning_curve import LearningCurve as LearningCurve
 from ._learning_curve import SizePoint as SizePoint
 from ._learning_curve import learning_curve as learning_curve
+from ._obfuscate_run import obfuscate_run as obfuscate_run
+from ._obfuscate_run import origin_of_weights as origin_of_weights
 from ._rate_range import range_of_recipe as range_of_recipe
 from ._recipe import SHIPPED as SHIPPED
 from ._recipe import Data as Data

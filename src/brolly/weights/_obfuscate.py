@@ -31,11 +31,13 @@ class Obfuscated:
         difference: Largest difference between its outputs and those of the model, in units of the
             outputs, on the inputs that were compared.
         changed: Names of the layers that have other weights.
+        examples: How many inputs were compared.
     """
 
     model: nn.Module
     difference: float
     changed: tuple[str, ...]
+    examples: int
 
 
 def obfuscate(
@@ -130,7 +132,7 @@ def obfuscate(
             f"most {allowed:.2g}. The module does more with its weights, or less reproducibly, "
             "than tracing shows"
         )
-    return Obfuscated(twin, difference, changed)
+    return Obfuscated(twin, difference, changed, len(x))
 
 
 def _computed_weights(model: nn.Module) -> str:
