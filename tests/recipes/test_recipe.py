@@ -158,7 +158,9 @@ def test_an_override_goes_into_what_the_recipe_leaves_to_its_default(
 @pytest.mark.parametrize("path", ["weights.1.gamma", "weights.-1.gamma", "weights.x", "weights.1"])
 def test_an_override_of_a_place_that_a_list_has_not(path: str) -> None:
     place = path.split(".")[1]
-    with pytest.raises(ValueError, match=rf"'weights' is a list of length 1, .* no '{place}' in it; "):
+    with pytest.raises(
+        ValueError, match=rf"'weights' is a list of length 1, .* no '{place}' in it; "
+    ):
         Recipe.from_text(MINIMAL, [f"{path}=1"])
 
 

@@ -390,8 +390,8 @@ def _place(override: str, path: Sequence[str], node: Any, key: str) -> Any:
         )
     if not (key.isdecimal() and int(key) < len(node)):
         raise ValueError(
-            f"{override!r}: {path[-1]!r} is a list of length {len(node)}, numbered from 0, so there "
-            f"is no {key!r} in it; write the whole list: {'.'.join(path)}=[...]"
+            f"{override!r}: {path[-1]!r} is a list of length {len(node)}, numbered from 0, so "
+            f"there is no {key!r} in it; write the whole list: {'.'.join(path)}=[...]"
         )
     return int(key)
 
