@@ -167,7 +167,7 @@ def dry_run(
         >>> import brolly
         >>> found = brolly.recipes.dry_run(brolly.Recipe.load("digits-plain"))
         >>> len(found.data.train), found.steps
-        (1260, 9)
+        (1260, 19)
     """
     device = pick_device(device)
     data = build_data(recipe, data_dir)
