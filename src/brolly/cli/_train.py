@@ -26,7 +26,7 @@ def train(
     """Train a network from a recipe; the same command goes on with a half-finished run.
 
     Shipped recipes: digits-plain, digits-robust, fashion-mnist-plain, fashion-mnist-fast,
-    fashion-mnist-robust, fashion-mnist-trades, mnist-fast, photos.
+    fashion-mnist-trades, mnist-fast, photos.
 
     Parameters
     ----------
