@@ -81,5 +81,5 @@ def test_a_model_with_one_side():
 def test_fit_refuses_it_with_all_other_reasons():
     data = load_data("digits")
     objective = AdvProp(PGD(Linf(0.1), steps=1))
-    with pytest.raises(ValueError, match=r"clip is -1.*AdvProp keeps.*dual_batchnorm\(model\)"):
+    with pytest.raises(ValueError, match=r"(?s)clip is -1.*AdvProp keeps.*dual_batchnorm\(model\)"):
         fit(SmallCNN(1, 10, width=2), data, objective=objective, clip=-1.0, select_by="clean")
