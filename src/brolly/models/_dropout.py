@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 from torch.nn.modules.dropout import _DropoutNd
 
+from .._ranges import check_range
 from ._sizes import check_sizes
 
 #: What `dropout` of a network does to a value: it is 0 at random, or has Gaussian noise with the
@@ -43,7 +44,7 @@ class DropBlock(_DropoutNd):
     """
 
     def __init__(self, p: float = 0.1, size: int = 7) -> None:
-        _check_rate(p)
+        check_range("[0, 1)", p=p)
         if size < 1:
             raise ValueError(f"size is {size}; expected 1 or more")
         super().__init__(p)
@@ -94,7 +95,7 @@ class DropPath(_DropoutNd):
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        _check_rate(p)
+        check_range("[0, 1)", p=p)
         super().__init__(p)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -126,7 +127,7 @@ class GaussianDropout(_DropoutNd):
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        _check_rate(p)
+        check_range("[0, 1)", p=p)
         super().__init__(p)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -206,7 +207,7 @@ def dropout_of(p: float, kind: DropoutKind) -> nn.Module:
 
 def drop_paths(drop_path: float, blocks: int) -> list[float]:
     """The rate of each block: growing linearly with depth, to `drop_path` at the last one."""
-    _check_rate(drop_path, "drop_path")
+    check_range("[0, 1)", drop_path=drop_path)
     return [drop_path * ((block + 1) / blocks) for block in range(blocks)]
 
 
@@ -217,15 +218,10 @@ def drop_path_of(rate: float) -> list[nn.Module]:
 
 def drop_block_of(drop_block: float, block_size: int) -> list[nn.Module]:
     """What follows convolutions: `DropBlock`, or nothing at rate 0."""
-    _check_rate(drop_block, "drop_block")
+    check_range("[0, 1)", drop_block=drop_block)
     check_sizes(block_size=block_size)
     return [DropBlock(drop_block, block_size)] if drop_block else []
 
 
 def _dropouts(model: nn.Module) -> list[_DropoutNd]:
     return [module for module in model.modules() if isinstance(module, _DropoutNd)]
-
-
-def _check_rate(rate: float, name: str = "p") -> None:
-    if not 0 <= rate < 1:
-        raise ValueError(f"{name} is {rate}; expected at least 0 and less than 1")

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from .._draws import Draws
+from .._ranges import check_range
 from ..data import Batch
 from ..data._boxes import boxes
 from ..threats import Threat
-from ._mixup import check_alpha, mixed_loss, partners
+from ._mixup import mixed_loss, partners
 from ._objective import LossOf, Objective
 
 
@@ -51,7 +52,7 @@ class CutMix(Objective):
     probability: float = 1.0
 
     def __post_init__(self) -> None:
-        check_alpha(self.alpha)
+        check_range("(0, inf)", alpha=self.alpha)
         if not 0 <= self.probability <= 1:
             raise ValueError(f"probability is {self.probability}; expected a number in [0, 1]")
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._draws import Draws
+from .._ranges import check_range
 from ..data import Batch
 from ..losses import cross_entropy
 from ..threats import Threat
@@ -48,7 +49,7 @@ class MixUp(Objective):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        check_alpha(self.alpha)
+        check_range("(0, inf)", alpha=self.alpha)
 
     @property
     def threat(self) -> Threat | None:
@@ -77,8 +78,3 @@ def mixed_loss(model: nn.Module, x: Tensor, y: Tensor, other: Tensor, shares: Te
     logits = forward(model, x)
     losses = shares * cross_entropy(logits, y) + (1 - shares) * cross_entropy(logits, other)
     return Loss(losses.mean(), {})
-
-
-def check_alpha(alpha: float) -> None:
-    if not alpha > 0:
-        raise ValueError(f"alpha is {alpha}; expected more than 0")

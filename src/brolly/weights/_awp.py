@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from .._ranges import check_range
 from ._search import WeightSearch
 
 
@@ -48,8 +49,7 @@ class AWP(WeightSearch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.gamma > 0:
-            raise ValueError(f"gamma is {self.gamma}; expected more than 0")
+        check_range("(0, inf)", gamma=self.gamma)
 
     def shifts(self, weights: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         return {

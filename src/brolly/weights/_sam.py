@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from .._ranges import check_range
 from ._search import WeightSearch
 
 
@@ -34,8 +35,7 @@ class SAM(WeightSearch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.rho > 0:
-            raise ValueError(f"rho is {self.rho}; expected more than 0")
+        check_range("(0, inf)", rho=self.rho)
 
     def shifts(self, weights: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         factor = self.rho / _norm([gradient for _, gradient in weights.values()])

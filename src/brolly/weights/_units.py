@@ -214,6 +214,7 @@ class Search:
 
 
 def operation_of(node: Node) -> str:
+    """The name of what a node computes, such as `relu`, whatever overload of it."""
     schema = getattr(node.target, "_schema", None)
     name = str(getattr(node.target, "__name__", node.target)) if schema is None else schema.name
     return name.removeprefix("aten::").removesuffix("_")  # relu_ does what relu does
