@@ -6,8 +6,9 @@
 
 Fashion-MNIST, Linf 0.1, the same small network and the same budget of passes for all: an
 objective whose step is dearer gets fewer epochs. The passes of a step are counted, not believed.
-HAT and RST, which need another network first, are left out; so is a search for worse weights
-around `free`, which cannot be. An average changes nothing in the training it follows, so one
+HAT's helper and RST's teacher are the plain network of the same seed; its training and its passes
+come on top. RST sees as many images again, without their labels. A search for worse weights around
+`free` cannot be. An average changes nothing in the training it follows, so one
 training gives both the weights with it and those without. Nothing is selected: the last epoch
 counts. `standard` costs several times the training: it comes last, and only for
 `--standard-seeds`. Whatever is interrupted goes on where it was. `--time` trains an epoch of each,
@@ -48,7 +49,11 @@ OBJECTIVES = {
     "vat": "{name: vat}",
     "input-gradient": "{name: input-gradient}",
     "jacobian": "{name: jacobian}",
+    "hat": "{name: hat, attack: {name: pgd, steps: 10}, helper: PLAIN}",
+    "rst": "{name: rst, attack: {name: pgd, steps: 10}, teacher: PLAIN, labelled: 10000}",
 }
+LABELLED = 10000
+EXAMPLES = {"rst": 2 * LABELLED}
 TRAININGS = {
     "ema": ["average={name: ema, decay: 0.995}"],
     "awp": ["weights=[{name: awp}]"],
@@ -56,7 +61,7 @@ TRAININGS = {
 #: Which training the weights come from: without an average, from the one that keeps it as well.
 VARIANTS = {"none": "ema", "awp": "awp", "ema": "ema"}
 BASE = [
-    "model.width=8", "data.examples=10000", "average=null", "precision=bfloat16",
+    "model.width=8", "average=null", "precision=bfloat16",
     "optimizer={name: sgd, lr: 0.1, weight_decay: 5e-4}", "validation.every=1000",
     "validation.train_examples=0",
 ]  # fmt: skip
@@ -69,7 +74,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=VARIANTS)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--standard-seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--passes", type=int, default=96, help="per training example")
+    parser.add_argument("--passes", type=int, default=96, help="per labelled example")
     parser.add_argument("--examples", type=int, default=1000, help="of the test split")
     parser.add_argument("--time", action="store_true", help="only time an epoch of each")
     parser.add_argument("--table", action="store_true", help="only print what is there")
@@ -97,13 +102,19 @@ def goes_together(objective: str, variant: str) -> bool:
     return (objective, variant) != ("free", "awp")
 
 
-def make_recipe(objective: str, variant: str, seed: int, budget: int) -> tuple[Recipe, float]:
+def make_recipe(
+    objective: str, variant: str, seed: int, options: argparse.Namespace
+) -> tuple[Recipe, float]:
     """The recipe with as many epochs as the budget allows, and its passes per example."""
-    training = VARIANTS[variant]
-    words = [*BASE, f"objective={OBJECTIVES[objective]}", *TRAININGS[training], f"seed={seed}"]
-    words.append(f"name={objective}-{training}")
+    training, examples, words = VARIANTS[variant], EXAMPLES.get(objective, LABELLED), [*BASE]
+    text = OBJECTIVES[objective]
+    if "PLAIN" in text:
+        plain, _ = make_recipe("plain", "none", seed, options)
+        text = text.replace("PLAIN", str(options.output_dir / plain.folder))
+    words += [f"objective={text}", *TRAININGS[training], f"seed={seed}"]
+    words += [f"name={objective}-{training}", f"data.examples={examples}"]
     passes = count_passes(Recipe.load("fashion-mnist-fast", words))
-    epochs = max(1, round(budget / passes))
+    epochs = max(1, round(options.passes * LABELLED / examples / passes))
     return Recipe.load("fashion-mnist-fast", [*words, f"epochs={epochs}"]), passes
 
 
@@ -132,7 +143,7 @@ def measure(
     objective: str, variant: str, seed: int, attack: str, options: argparse.Namespace
 ) -> None:
     """Trains the network where that is not done yet, attacks it and tells how it went."""
-    recipe, passes = make_recipe(objective, variant, seed, options.passes)
+    recipe, passes = make_recipe(objective, variant, seed, options)
     run = RunFolder(options.output_dir / recipe.folder)
     with run.locked():
         if not run.finished:
@@ -175,7 +186,7 @@ def time_epochs(options: argparse.Namespace) -> None:
         for variant in ("none", "awp"):
             if not goes_together(objective, variant):
                 continue
-            recipe, _ = make_recipe(objective, variant, 0, options.passes)
+            recipe, _ = make_recipe(objective, variant, 0, options)
             unchecked = recipe.validation.model_copy(update={"examples": 1})
             short = recipe.model_copy(update={"epochs": 1, "validation": unchecked})
             with tempfile.TemporaryDirectory() as folder:
@@ -197,7 +208,7 @@ def print_table(options: argparse.Namespace) -> None:
             if not goes_together(objective, variant):
                 continue
             found: dict[str, list[Evaluation]] = {"pgd-50": [], "standard": []}
-            recipes = [make_recipe(objective, variant, n, options.passes) for n in options.seeds]
+            recipes = [make_recipe(objective, variant, n, options) for n in options.seeds]
             recipe, passes = recipes[0]
             for run in (RunFolder(options.output_dir / recipe.folder) for recipe, _ in recipes):
                 for attack, results in found.items():
