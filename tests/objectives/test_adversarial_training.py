@@ -76,3 +76,18 @@ def test_the_loss_at_worse_weights_is_of_the_same_inputs(objective, search):
     assert loss > plain
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("unused", [{"momentum": 1.0}, {"restarts": 2}], ids=str)
+def test_an_attack_with_what_training_does_not_do_is_refused(unused):
+    attack = PGD(Linf(0.1), **unused)
+    found = [
+        kind
+        for kind in vars(brolly.objectives).values()
+        if isinstance(kind, type) and "attack" in getattr(kind, "__dataclass_fields__", ())
+    ]
+    assert {brolly.PGDTraining, brolly.TRADES, FAT, brolly.RST} < set(found)
+    for kind in found:
+        needed = {HAT: {"helper": normed()}, brolly.RST: {"labelled": 1}}.get(kind, {})
+        with pytest.raises(ValueError, match=f"expected 1 and 0, as {kind.__name__} takes"):
+            kind(attack, **needed)

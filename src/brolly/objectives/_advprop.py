@@ -7,17 +7,15 @@ import dataclasses
 import torch
 from torch import nn
 
-from ..attacks import PGD
 from ..data import Batch
 from ..losses import cross_entropy
 from ..models import adversarial_statistics, has_dual_batchnorm
-from ..threats import Threat
-from ._inner import highest_cross_entropy
-from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
+from ._inner import PGDObjective, highest_cross_entropy
+from ._objective import Crafting, Loss, LossOf, crafting, forward
 
 
 @dataclasses.dataclass(frozen=True)
-class AdvProp(Objective):
+class AdvProp(PGDObjective):
     r"""Adversarial examples as additional data, with statistics of their own (Xie et al. 2020).
 
     .. math:: \mathrm{mean}_i \; CE(f(x_i), y_i) + \max_{x' \in T(x_i)} CE(f^{adv}(x'), y_i)
@@ -41,13 +39,8 @@ class AdvProp(Objective):
         ValueError: When called with a model that has no `DualBatchNorm`.
     """
 
-    attack: PGD
     _: dataclasses.KW_ONLY
     mode: Crafting = "eval"
-
-    @property
-    def threat(self) -> Threat:
-        return self.attack.threat
 
     def reasons_against(self, model: nn.Module) -> list[str]:
         if has_dual_batchnorm(model):

@@ -7,16 +7,14 @@ import dataclasses
 import torch
 from torch import nn
 
-from ..attacks import PGD
 from ..data import Batch
 from ..losses import cross_entropy
-from ..threats import Threat
-from ._inner import check_ranges, highest_cross_entropy
-from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
+from ._inner import PGDObjective, check_ranges, highest_cross_entropy
+from ._objective import Crafting, Loss, LossOf, crafting, forward
 
 
 @dataclasses.dataclass(frozen=True)
-class ALP(Objective):
+class ALP(PGDObjective):
     r"""Adversarial logit pairing (Kannan, Kurakin & Goodfellow 2018). It was broken.
 
     .. math:: \mathrm{mean}_i \; \tfrac{1}{2} CE(f(x_i), y_i) + \tfrac{1}{2} CE(f(x'), y_i)
@@ -55,17 +53,13 @@ class ALP(Objective):
         ['mixed', 'pairing']
     """
 
-    attack: PGD
     _: dataclasses.KW_ONLY
     weight: float = 0.5
     mode: Crafting = "eval"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_ranges(weight=self.weight)
-
-    @property
-    def threat(self) -> Threat:
-        return self.attack.threat
 
     def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
         with crafting(model, batch, generator, self.mode) as draws:

@@ -9,16 +9,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ..attacks import PGD
 from ..data import Batch, Split
 from ..losses import cross_entropy, kl
-from ..threats import Threat
-from ._inner import beside, check_ranges, farthest
-from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
+from ._inner import PGDObjective, beside, check_ranges, farthest
+from ._objective import Crafting, Loss, LossOf, crafting, forward
 
 
 @dataclasses.dataclass(frozen=True)
-class DKL(Objective):
+class DKL(PGDObjective):
     r"""TRADES with the divergence in its two parts, each with a weight (Cui et al. 2024).
 
     .. math:: \mathrm{mean}_i \; CE(f(x_i), y_i) + \frac{a}{4} \sum_{jk} [p_j p_k]
@@ -54,7 +52,6 @@ class DKL(Objective):
         ['mse', 'natural', 'soft']
     """
 
-    attack: PGD
     _: dataclasses.KW_ONLY
     mse: float = 6.0
     soft: float = 6.0
@@ -62,11 +59,8 @@ class DKL(Objective):
     mode: Crafting = "eval"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_ranges(mse=self.mse, soft=self.soft, spread=self.spread)
-
-    @property
-    def threat(self) -> Threat:
-        return self.attack.threat
 
     def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
         x = batch.x
@@ -83,7 +77,7 @@ class DKL(Objective):
 
 
 @dataclasses.dataclass(frozen=True)
-class IKL(Objective):
+class IKL(PGDObjective):
     r"""TRADES with the improved Kullback-Leibler divergence (Cui et al. 2024).
 
     .. math:: \mathrm{mean}_i \; CE(f(x_i), y_i) + \frac{a}{4} \sum_{jk} w_j w_k
@@ -124,7 +118,6 @@ class IKL(Objective):
         ['mse', 'natural', 'soft']
     """
 
-    attack: PGD
     _: dataclasses.KW_ONLY
     mse: float = 20.0
     soft: float = 4.0
@@ -136,13 +129,10 @@ class IKL(Objective):
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_ranges(mse=self.mse, soft=self.soft, spread=self.spread)
         if not self.temperature > 0:
             raise ValueError(f"temperature is {self.temperature}; expected more than 0")
-
-    @property
-    def threat(self) -> Threat:
-        return self.attack.threat
 
     @property
     def needs_index(self) -> bool:

@@ -8,15 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from .._untouched import input_gradient
-from ..attacks import PGD
 from ..data import Batch
 from ..losses import cross_entropy
-from ..threats import Threat
-from ._objective import Loss, LossOf, Objective, crafting, forward
+from ._inner import PGDObjective
+from ._objective import Loss, LossOf, crafting, forward
 
 
 @dataclasses.dataclass(frozen=True)
-class FAT(Objective):
+class FAT(PGDObjective):
     r"""Friendly adversarial training (Zhang et al. 2020): PGD that stops soon after it succeeded.
 
     Minimises `mean CE(f(x'), y)`, where PGD on the cross-entropy of an example ends when it stands
@@ -49,17 +48,13 @@ class FAT(Objective):
         True
     """
 
-    attack: PGD
     _: dataclasses.KW_ONLY
     tau: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.tau < 0:
             raise ValueError(f"tau is {self.tau}; expected 0 or more steps")
-
-    @property
-    def threat(self) -> Threat:
-        return self.attack.threat
 
     def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
         with crafting(model, batch, generator, "eval") as draws:

@@ -9,16 +9,14 @@ import torch
 from torch import nn
 
 from .._untouched import untouched
-from ..attacks import PGD
 from ..data import Batch, Split
 from ..losses import cross_entropy, kl
-from ..threats import Threat
-from ._inner import beside, check_ranges, farthest
-from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
+from ._inner import PGDObjective, beside, check_ranges, farthest
+from ._objective import Crafting, Loss, LossOf, crafting, forward
 
 
 @dataclasses.dataclass(frozen=True)
-class HAT(Objective):
+class HAT(PGDObjective):
     r"""Helper-based adversarial training (Rade & Moosavi-Dezfooli 2022), on top of TRADES.
 
     .. math:: \mathrm{mean}_i \; CE(f(x_i), y_i) + \beta \, KL(f(x_i) \,\|\, f(x'))
@@ -57,7 +55,6 @@ class HAT(Objective):
         ['divergence', 'helper', 'natural']
     """
 
-    attack: PGD
     helper: nn.Module = dataclasses.field(repr=False)
     _: dataclasses.KW_ONLY
     h: float = 2.0
@@ -67,11 +64,8 @@ class HAT(Objective):
     mode: Crafting = "eval"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_ranges(h=self.h, beta=self.beta, gamma=self.gamma, spread=self.spread)
-
-    @property
-    def threat(self) -> Threat:
-        return self.attack.threat
 
     def begin(self, split: Split, device: torch.device | str) -> HAT:
         return dataclasses.replace(self, helper=copy.deepcopy(self.helper).to(device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import torch
@@ -12,7 +13,34 @@ from ..attacks import PGD
 from ..data import Batch
 from ..losses import cross_entropy
 from ..threats import Threat
-from ._objective import forward
+from ._objective import Objective, forward
+
+
+@dataclasses.dataclass(frozen=True)
+class PGDObjective(Objective):
+    """An objective whose inner maximisation is PGD's plain ascent: one search, no momentum.
+
+    Args:
+        attack: Says the threat, how many steps of which length, and where the search begins.
+
+    Raises:
+        ValueError: The attack has restarts or momentum.
+    """
+
+    attack: PGD
+
+    def __post_init__(self) -> None:
+        given = self.attack.restarts, self.attack.momentum
+        if given != (1, 0):
+            raise ValueError(
+                f"the attack has restarts={given[0]} and momentum={given[1]}; expected 1 and 0, as "
+                f"{type(self).__name__} takes the steps of plain PGD, once. Leave both out, or "
+                "give it more steps"
+            )
+
+    @property
+    def threat(self) -> Threat:
+        return self.attack.threat
 
 
 def highest_cross_entropy(attack: PGD, model: nn.Module, batch: Batch, draws: Draws) -> Tensor:

@@ -10,13 +10,12 @@ from torch import Tensor, nn
 from ..attacks import PGD
 from ..data import Batch
 from ..losses import cross_entropy, kl
-from ..threats import Threat
-from ._inner import check_ranges, highest_cross_entropy
-from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
+from ._inner import PGDObjective, check_ranges, highest_cross_entropy
+from ._objective import Crafting, Loss, LossOf, crafting, forward
 
 
 @dataclasses.dataclass(frozen=True)
-class MART(Objective):
+class MART(PGDObjective):
     r"""Misclassification-aware adversarial training (Wang et al. 2020).
 
     .. math:: \mathrm{mean}_i \; CE(f(x'), y_i) - \log(1 - \max_{k \ne y_i} p_k(x'))
@@ -50,12 +49,12 @@ class MART(Objective):
         ['boosted', 'divergence']
     """
 
-    attack: PGD
     _: dataclasses.KW_ONLY
     beta: float = 6.0
     mode: Crafting = "eval"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_ranges(beta=self.beta)
 
     @classmethod
@@ -66,10 +65,6 @@ class MART(Objective):
         no need.
         """
         return cls(dataclasses.replace(attack, random_start=False), beta=beta)
-
-    @property
-    def threat(self) -> Threat:
-        return self.attack.threat
 
     def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
         with crafting(model, batch, generator, self.mode) as draws:

@@ -10,13 +10,12 @@ from torch import nn
 from ..attacks import PGD
 from ..data import Batch
 from ..losses import cross_entropy
-from ..threats import Threat
-from ._inner import highest_cross_entropy
-from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
+from ._inner import PGDObjective, highest_cross_entropy
+from ._objective import Crafting, Loss, LossOf, crafting, forward
 
 
 @dataclasses.dataclass(frozen=True)
-class PGDTraining(Objective):
+class PGDTraining(PGDObjective):
     r"""Adversarial training (Madry et al. 2018): minimise the loss at the worst input PGD finds.
 
     .. math:: \min_\theta \, \mathrm{mean}_i \max_{x' \in T(x_i)} CE(f_\theta(x'), y_i)
@@ -31,7 +30,6 @@ class PGDTraining(Objective):
         mode: State of BatchNorm and dropout while crafting; the authors' code uses `train`.
     """
 
-    attack: PGD
     _: dataclasses.KW_ONLY
     mode: Crafting = "eval"
 
@@ -39,10 +37,6 @@ class PGDTraining(Objective):
     def as_published(cls, attack: PGD) -> PGDTraining:
         """The choices of Madry et al. (2018)."""
         return cls(attack, mode="train")
-
-    @property
-    def threat(self) -> Threat:
-        return self.attack.threat
 
     def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
         with crafting(model, batch, generator, self.mode) as draws:

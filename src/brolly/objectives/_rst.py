@@ -9,13 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from .._untouched import untouched
-from ..attacks import PGD
 from ..data import Batch, Batches, Split
 from ..losses import cross_entropy, kl
-from ..threats import Threat
 from ._few_labels import check_labelled, is_labelled
-from ._inner import beside, check_ranges, farthest
-from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
+from ._inner import PGDObjective, beside, check_ranges, farthest
+from ._objective import Crafting, Loss, LossOf, crafting, forward
 
 
 def pseudo_label(
@@ -51,7 +49,7 @@ def pseudo_label(
 
 
 @dataclasses.dataclass(frozen=True)
-class RST(Objective):
+class RST(PGDObjective):
     r"""Robust self-training (Carmon et al. 2019): TRADES with pseudo-labelled examples.
 
     .. math:: \frac{1}{B} \sum_i w_i \big( CE(f(x_i), y_i)
@@ -95,7 +93,6 @@ class RST(Objective):
         1
     """
 
-    attack: PGD
     teacher: nn.Module | None = dataclasses.field(default=None, repr=False)
     _: dataclasses.KW_ONLY
     labelled: int
@@ -106,11 +103,8 @@ class RST(Objective):
     _labels: Tensor | None = dataclasses.field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_ranges(weight=self.weight, beta=self.beta, spread=self.spread)
-
-    @property
-    def threat(self) -> Threat:
-        return self.attack.threat
 
     @property
     def needs_index(self) -> bool:

@@ -10,13 +10,12 @@ from torch import Tensor, nn
 
 from ..attacks import PGD
 from ..data import Batch
-from ..threats import Threat
-from ._inner import check_ranges, farthest
-from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
+from ._inner import PGDObjective, check_ranges, farthest
+from ._objective import Crafting, Loss, LossOf, crafting, forward
 
 
 @dataclasses.dataclass(frozen=True)
-class SCORE(Objective):
+class SCORE(PGDObjective):
     r"""Self-consistent robust error by squared errors (LSE; Pang et al. 2022).
 
     .. math:: \mathrm{mean}_i \; \|p(x_i) - e_{y_i}\|^2
@@ -50,13 +49,13 @@ class SCORE(Objective):
         ['distance', 'natural']
     """
 
-    attack: PGD
     _: dataclasses.KW_ONLY
     beta: float = 4.0
     margin: float = 0.0
     mode: Crafting = "eval"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_ranges(beta=self.beta, margin=self.margin)
         if not self.attack.random_start:
             raise ValueError(
@@ -71,10 +70,6 @@ class SCORE(Objective):
         For L2 their code starts next to the clean input instead (noise of 0.001).
         """
         return cls(attack, beta=beta, mode="train")
-
-    @property
-    def threat(self) -> Threat:
-        return self.attack.threat
 
     def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
         x = batch.x

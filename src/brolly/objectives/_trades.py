@@ -10,13 +10,12 @@ from torch import nn
 from ..attacks import PGD
 from ..data import Batch
 from ..losses import cross_entropy, kl
-from ..threats import Threat
-from ._inner import beside, check_ranges, farthest
-from ._objective import Crafting, Loss, LossOf, Objective, crafting, forward
+from ._inner import PGDObjective, beside, check_ranges, farthest
+from ._objective import Crafting, Loss, LossOf, crafting, forward
 
 
 @dataclasses.dataclass(frozen=True)
-class TRADES(Objective):
+class TRADES(PGDObjective):
     r"""Trades clean for robust accuracy with a weight (Zhang et al. 2019).
 
     .. math:: \mathrm{mean}_i \; CE(f(x_i), y_i)
@@ -36,23 +35,19 @@ class TRADES(Objective):
         mode: State of BatchNorm and dropout while crafting; `eval` in the authors' code too.
     """
 
-    attack: PGD
     _: dataclasses.KW_ONLY
     beta: float = 6.0
     spread: float = 0.001
     mode: Crafting = "eval"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_ranges(beta=self.beta, spread=self.spread)
 
     @classmethod
     def as_published(cls, attack: PGD, *, beta: float = 6.0) -> TRADES:
         """The choices of Zhang et al. (2019)."""
         return cls(attack, beta=beta)
-
-    @property
-    def threat(self) -> Threat:
-        return self.attack.threat
 
     def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
         x = batch.x
