@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import brolly
-from brolly import ASAM, AWP, NFGSM, PGD, SAM, TRADES, Batch, Linf, Plain
+from brolly import ASAM, AWP, NFGSM, PGD, SAM, TRADES, Batch, Linf, PGDTraining, Plain
 
 
 def network(dtype=torch.float64):
@@ -153,3 +153,19 @@ def test_combinations_that_cannot_be_are_refused_with_all_reasons(data) -> None:
         train(data, weights=AWP(), accumulate=2, clip=-1.0)
     for reason in ("AWP would search", "clip is -1.0"):
         assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("objective", "more"),
+    [(PGDTraining(PGD(Linf(0.1), steps=2)), 1), (TRADES(PGD(Linf(0.1), steps=2)), 2)],
+    ids=["pgd", "trades"],
+)
+def test_it_costs_the_passes_of_the_loss_once_more(objective, more) -> None:
+    model, examples, passes = network(), batch(), []
+    model.register_forward_hook(lambda *_: passes.append(1))
+    loss_of = objective.craft(model, examples, torch.Generator())
+    passes.clear()
+    worse = AWP()(model, lambda model: loss_of(model).value)
+    assert len(passes) == more
+    loss_of(worse)
+    assert len(passes) == 2 * more

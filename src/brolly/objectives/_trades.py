@@ -24,8 +24,9 @@ class TRADES(PGDObjective):
     PGD climbs the divergence from next to the clean input. The clean logits that it climbs away
     from are computed once, not at every step.
 
-    Cost of a step, with k steps of PGD: k + 3 forward passes (the authors' code: 2 k + 2), k
-    backward passes to the input and two to the weights.
+    Cost of a step, with k steps of PGD: k + 3 forward passes (the authors' code: 2 k + 3, as the
+    clean inputs pass twice in the step itself, too), k backward passes to the input and two to the
+    weights.
 
     Args:
         attack: The inner maximisation; one restart.

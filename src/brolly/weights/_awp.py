@@ -25,7 +25,8 @@ class AWP(WeightSearch):
     The authors' optimiser also decays `w + v`; here decay acts on w, which differs by
     `lr * weight_decay * v` a step.
 
-    Cost: one more forward and backward pass to the weights a step.
+    Cost: the loss of a step once more, forward and backward to the weights, but not what is done
+    before it to craft inputs: one pass of either kind for PGD training, two for TRADES.
 
     Args:
         gamma: Length of v_l as a part of that of w_l; 0.01 in the paper for PGD training, 0.005

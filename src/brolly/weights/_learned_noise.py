@@ -25,15 +25,18 @@ class LearnedNoise(WeightNoise):
     The authors' noise stays on at test time (`as_published`), where gradients are noisy: judge it
     by `evaluate`, which attacks through EOT, not by PGD that meets another draw at each step.
 
-    Where we differ: the authors' weight decay shrinks the coefficients too; here it does so with
-    `decays="all"`. The standard deviation is that of the layer's weights, divided by n, not n - 1.
+    Weight decay of `weights` leaves the coefficients alone, as the authors' does.
+    Where we differ: the standard deviation is that of the layer's weights, divided by n, not n - 1.
+    In the authors' code inputs are crafted against the network's own predictions, from the sixth
+    epoch on.
 
     Cost: one random number for each weight and pass.
 
     Args:
         initial: Coefficients at the start, in standard deviations of the weights of the layer;
             0.25 in the paper.
-        per: One coefficient for each `layer` or each output `channel`; the paper has both.
+        per: One coefficient for each `layer`, as in the paper, or each output `channel`, which the
+            authors' code has as well.
         layers: Which layers.
         when: In which mode of the model there is noise.
 

@@ -21,7 +21,8 @@ class SAM(WeightSearch):
     over all parameters together. Nets in flat valleys generalise better; by itself it makes no
     net robust.
 
-    Cost: one more forward and backward pass to the weights a step.
+    Cost: the loss of a step once more, forward and backward to the weights, but not what is done
+    before it to craft inputs: one pass of either kind for PGD training, two for TRADES.
 
     Args:
         rho: Length of v; 0.05 in the paper.
@@ -49,7 +50,9 @@ class ASAM(WeightSearch):
     .. math:: v = \rho \, T^2 g / \|T g\|, \quad T = |w| + \eta
               \text{ for weights, } 1 \text{ for parameters with one axis}
 
-    Cost: one more forward and backward pass to the weights a step.
+    The authors' code goes by names and takes the scales of BatchNorm for weights as well.
+
+    Cost: as `SAM`.
 
     Args:
         rho: Length of `v / T`; 0.5 in the paper for CIFAR-10.
