@@ -179,7 +179,8 @@ def test_dry_run_says_what_would_be_done_and_leaves_nothing(brolly, tiny, here: 
     lines = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert lines["data"] == "digits: 300 to train, 140 to validate, 397 to test"
     assert re.fullmatch(r"small-cnn: [\d,]+ parameters", lines["model"])
-    assert re.fullmatch(r"n-fgsm against linf:0.15: loss \d\.\d+ on one batch", lines["objective"])
+    objective = r"n-fgsm against linf:0.15: loss \d\.\d+ at the first step"
+    assert re.fullmatch(objective, lines["objective"])
     assert lines["training"] == "2 epochs of 15 steps on cpu"
     assert lines["run"] == f"runs/{Recipe.load('digits-robust', tiny).folder} (new)"
 

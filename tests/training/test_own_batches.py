@@ -72,7 +72,7 @@ def test_a_loader_that_shuffles_goes_on_where_it_was(tmp_path, own, average):
         generator = torch.Generator().manual_seed(5) if own else None
         return loader(shuffle=True, generator=generator)
 
-    def interrupt(step, steps):
+    def interrupt(step, *_):
         if step == 7:
             raise KeyboardInterrupt
 
@@ -105,7 +105,7 @@ def test_what_does_not_go_with_batches():
 
 
 def test_balanced_training_goes_on_where_it_was(tmp_path):
-    def interrupt(step, steps):
+    def interrupt(step, *_):
         if step == 6:
             raise KeyboardInterrupt
 

@@ -50,7 +50,7 @@ def train(path: Path, stop: tuple[int, ...] = (), **options):
     """Trains in a folder; interrupted at each of the steps `stop`, it is started anew."""
     model = network()
 
-    def interrupt(step: int, steps: int) -> None:
+    def interrupt(step: int, *_: float) -> None:
         if stop and step == stop[0]:
             raise KeyboardInterrupt
 

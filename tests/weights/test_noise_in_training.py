@@ -49,7 +49,7 @@ def train(run: RunFolder | None = None, stop: tuple[int, ...] = ()) -> dict[str,
     """Trains with everything attached; interrupted at the steps `stop`, it is started anew."""
     model = network(*EVERYTHING)
 
-    def interrupt(step: int, steps: int) -> None:
+    def interrupt(step: int, *_: float) -> None:
         if stop and step == stop[0]:
             raise KeyboardInterrupt
 

@@ -61,7 +61,7 @@ class TrainingTable(LiveTable):
         self._first_step: int | None = None
         self._done = self._steps = 0
 
-    def on_step(self, done: int, steps: int) -> None:
+    def on_step(self, done: int, steps: int, loss: float) -> None:
         if self._first_step is None:
             self._first_step, self._started = done - 1, time.monotonic()
         self._done, self._steps = done, steps

@@ -107,14 +107,13 @@ def _dry_run(recipe: Recipe, run: RunFolder, data_dir: Path | None, device: str 
 
     found = dry_run(recipe, data_dir=data_dir, device=device)
     data = found.data
-    parameters = sum(parameter.numel() for parameter in found.model.parameters())
     state = "ended" if run.finished else "begun" if run.state.is_file() else "new"
     lines = {
         "data": f"{data.name}: {len(data.train)} to train, {len(data.validation)} to validate, "
         f"{len(data.test)} to test",
-        "model": f"{recipe.model.name}: {parameters:,} parameters",
-        "objective": f"{recipe.objective.name} against {recipe.threat}: loss {found.loss:.4f} on "
-        "one batch",
+        "model": f"{recipe.model.name}: {found.parameters:,} parameters",
+        "objective": f"{recipe.objective.name} against {recipe.threat}: loss {found.loss:.4f} at "
+        "the first step",
         "penalties": "; ".join(map(_named, recipe.penalties)),
         "weights": "; ".join(map(_named, recipe.weights)),
         "optimizer": _named(recipe.optimizer),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
@@ -14,9 +13,9 @@ from torch import nn
 
 from .._device import pick_device
 from .._environment import __version__, describe_environment
-from ..data import Batches, Dataset
+from ..data import Dataset
 from ..objectives import Objective
-from ..training import EpochRecord, History, RunFolder, fit
+from ..training import EpochRecord, History, OnStep, RunFolder, fit
 from ..training import Validation as FitValidation
 from ._recipe import Recipe
 from ._trained import TrainedRun
@@ -86,7 +85,7 @@ def train_recipe(
     *,
     data_dir: str | Path | None = None,
     device: str | None = None,
-    on_step: Callable[[int, int], None] | None = None,
+    on_step: OnStep | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
 ) -> History:
     """Trains a recipe in a run folder, going on where an earlier process left off.
@@ -98,8 +97,7 @@ def train_recipe(
         run: Where; made if it is not there.
         data_dir: First folder to search for data.
         device: Where to compute; None: CUDA where there is one.
-        on_step: Called with (steps done, steps in all).
-        on_epoch: Called after each epoch.
+        on_step, on_epoch: As in `brolly.fit`.
 
     Raises:
         ValueError: The data is not to be had, or the folder is damaged, of a newer brolly, or of
@@ -134,14 +132,14 @@ class DryRun:
 
     Attributes:
         data: The data set.
-        model: The network, untrained.
-        loss: Of the objective, on a batch.
+        parameters: Of the network.
+        loss: What the first step descends, penalties included.
         steps: In each epoch.
         device: Where.
     """
 
     data: Dataset
-    model: nn.Module
+    parameters: int
     loss: float
     steps: int
     device: str
@@ -171,29 +169,29 @@ def dry_run(
     """
     device = pick_device(device)
     data = build_data(recipe, data_dir)
-    steps = 0
-
-    def stop(_: int, in_all: int) -> None:
-        nonlocal steps
-        steps = in_all // recipe.epochs
-        raise _Enough
-
-    with contextlib.suppress(_Enough):
-        _fit(recipe, build_model(recipe, data), data, data_dir, device, on_step=stop)
-    model = build_model(recipe, data).to(device)
-    objective = build_objective(recipe, data, data_dir).begin(data.train, device)
-    batch = next(iter(Batches(data.train.first(recipe.batch_size), recipe.batch_size, device)))
-    loss = objective(model, batch, torch.Generator().manual_seed(recipe.seed)).value.item()
-    return DryRun(data, model, loss, steps, device)
+    model = build_model(recipe, data)
+    try:
+        _fit(recipe, model, data, data_dir, device, on_step=_stop)
+    except _FirstStep as first:
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return DryRun(data, parameters, first.loss, first.steps // recipe.epochs, device)
+    raise AssertionError("a training has one step or more")
 
 
-class _Enough(Exception):
-    """One step was taken."""
+class _FirstStep(Exception):
+    """Ends a training after it, with what is known by then."""
+
+    def __init__(self, loss: float, steps: int) -> None:
+        self.loss, self.steps = loss, steps
+
+
+def _stop(done: int, steps: int, loss: float) -> None:
+    raise _FirstStep(loss, steps)
 
 
 def _fit(
     recipe: Recipe, model: nn.Module, data: Dataset, data_dir: str | Path | None,
-    device: str | None, on_step: Callable[[int, int], None] | None = None,
+    device: str | None, on_step: OnStep | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None, run: RunFolder | None = None,
 ) -> History:  # fmt: skip
     """`fit` with all that a recipe names."""

@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from ..training import RunFolder, TrainingDiverged
+from ..training import OnStep, RunFolder, TrainingDiverged
 from ._recipe import Recipe, recipe_text
 from ._run import train_recipe
 from ._sweep_plan import Plan, default_folder
@@ -98,7 +98,7 @@ def work(
     data_dir: str | Path | None,
     device: str | None,
     on_end: Callable[[Path], None],
-    on_step: Callable[[int, int], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> None:
     """Trains what no one else does, until every trial of the sweep has ended."""
     while True:
@@ -121,7 +121,7 @@ def work(
 
 def _train(
     recipe: Recipe, run: RunFolder, data_dir: str | Path | None, device: str | None,
-    on_step: Callable[[int, int], None] | None,
+    on_step: OnStep | None,
 ) -> bool:  # fmt: skip
     """Trains a trial to its end; whether it was left to do."""
     with ExitStack() as held:

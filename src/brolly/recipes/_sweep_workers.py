@@ -84,7 +84,7 @@ def _work(
     """What a process does."""
     torch.set_num_threads(threads)
 
-    def on_step(done: int, steps: int) -> None:
+    def on_step(done: int, steps: int, loss: float) -> None:
         if os.getppid() != parent:  # it was killed; whoever goes on must find no rival
             os._exit(1)
 

@@ -5,6 +5,7 @@ from ._average import SWA as SWA
 from ._average import Average as Average
 from ._combination import Precision as Precision
 from ._combination import check_combination as check_combination
+from ._fit import OnStep as OnStep
 from ._fit import TrainingDiverged as TrainingDiverged
 from ._fit import fit as fit
 from ._history import EpochRecord as EpochRecord

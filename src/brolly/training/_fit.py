@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import itertools
 import math
+import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,9 @@ from ._run import RunFolder
 from ._schedules import OneCycle, Progress, Schedule, parse_length
 from ._step_sizes import StepSizes
 from ._validation import Accuracies, Checker, SelectBy, Validation, catastrophic_overfitting
+
+#: Called after each step with steps done, steps in all, and its loss.
+OnStep = Callable[[int, int, float], None]
 
 
 class TrainingDiverged(ArithmeticError):
@@ -61,7 +65,7 @@ def fit(
     seed: int = 0,
     device: str | None = None,
     run: RunFolder | None = None,
-    on_step: Callable[[int, int], None] | None = None,
+    on_step: OnStep | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
 ) -> History:
     """Trains a model in place and leaves it with the weights of its best epoch.
@@ -103,7 +107,8 @@ def fit(
         device: `cpu`, `cuda`, ...; None: CUDA where there is one.
         run: A folder that keeps the state after each epoch. Training goes on from the state
             found there and ends with the same bits as if it had never been interrupted.
-        on_step: Called with (steps done, steps in all).
+        on_step: Called with (steps done, steps in all, loss of the step: the mean of its batches,
+            penalty included).
         on_epoch: Called after each epoch.
 
     Returns:
@@ -211,9 +216,7 @@ class _Trainer:
         self.steps_taken = StepSizes(model, self.steps_per_epoch)
         self.best = _copy(self.shadow)
 
-    def train_epoch(
-        self, on_step: Callable[[int, int], None] | None
-    ) -> tuple[float, dict[str, float]]:
+    def train_epoch(self, on_step: OnStep | None) -> tuple[float, dict[str, float]]:
         """One pass over the training split; returns the mean loss and its parts."""
         start, step = time.perf_counter(), self.epoch * self.steps_per_epoch
         total, count = 0.0, 0
@@ -223,17 +226,18 @@ class _Trainer:
             for _ in range(self.objective.replays):
                 self._set_rate(step)
                 self.optimizer.zero_grad(set_to_none=True)
+                values: list[float] = []
                 for batch in batches:
                     loss = self._loss(batch, step)
-                    value = self._finite(loss, step)
+                    values.append(self._finite(loss, step))
                     (loss.value / len(batches)).backward()
-                    total, count = total + value, count + 1
+                    total, count = total + values[-1], count + 1
                     for name, part in loss.logs.items():
                         logs[name] += float(part)
                 self._step(step)
                 step += 1
                 if on_step is not None:
-                    on_step(step, self.steps)
+                    on_step(step, self.steps, statistics.fmean(values))
         self.optimizer.zero_grad(set_to_none=True)
         self.epoch += 1
         if self.average:

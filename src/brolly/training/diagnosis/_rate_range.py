@@ -6,17 +6,15 @@ import contextlib
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ...data import Augmentation, Batch, Dataset, Split
-from ...objectives import Loss, Objective, Plain
+from ...data import Augmentation, Dataset
+from ...objectives import Objective
 from ...penalties import Penalty
-from ...threats import Threat
 from ...weights import WeightSearch
-from .._combination import Precision, check_combination
+from .._combination import Precision
 from .._fit import TrainingDiverged, fit
 from .._kinds import check_kinds
 from .._optimizers import SGD, Optimizer
@@ -35,7 +33,7 @@ class LearningRateRange:
 
     Attributes:
         rates: Learning rate of each step.
-        losses: Loss of each step's batch, before the step.
+        losses: What each step descended, before the step.
         smoothed: Its exponential moving average without the bias of the start.
     """
 
@@ -132,18 +130,13 @@ def learning_rate_range(
         model=model, data=data, objective=objective, penalty=penalty, weights=weights,
         optimizer=optimizer, augment=augment,
     )  # fmt: skip
-    optimizer, objective = optimizer or SGD(), objective or Plain()
+    optimizer = optimizer or SGD()
     recorder = _Recorder(steps)
     rise = _Rising(optimizer.lr, lowest, highest, steps)
-    check_combination(  # here, as the objective does not come into `fit` as itself
-        model, None, objective=objective, penalty=penalty, weights=weights, epochs=steps,
-        threat=None, schedule=rise, average=None, batch_size=batch_size, accumulate=1, clip=clip,
-        augment=augment, balanced=balanced, precision=precision, select_by=None, patience=None,
-    )  # fmt: skip
     with contextlib.suppress(_Enough, TrainingDiverged):
         fit(
-            copy.deepcopy(model), data, objective=_Watched(objective, recorder.saw),
-            penalty=penalty, weights=weights, optimizer=optimizer, schedule=rise, epochs=steps,
+            copy.deepcopy(model), data, objective=objective, penalty=penalty,
+            weights=weights, optimizer=optimizer, schedule=rise, epochs=steps,
             batch_size=batch_size, clip=clip, augment=augment, balanced=balanced,
             precision=precision, validation=Validation(examples=1, train_examples=0, steps=1),
             select_by="clean", seed=seed, device=device, on_step=recorder.stepped,
@@ -167,14 +160,11 @@ class _Recorder:
     """The loss of each step, until there are enough of them or they run away."""
 
     def __init__(self, steps: int) -> None:
-        self._steps, self._last = steps, math.nan
+        self._steps = steps
         self.losses: list[float] = []
 
-    def saw(self, loss: Tensor) -> None:
-        self._last = float(loss.detach())
-
-    def stepped(self, done: int, steps: int) -> None:
-        self.losses.append(self._last)
+    def stepped(self, done: int, steps: int, loss: float) -> None:
+        self.losses.append(loss)
         smoothed = LearningRateRange((), tuple(self.losses)).smoothed
         if len(self.losses) == self._steps or smoothed[-1] > _DIVERGED * min(smoothed):
             raise _Enough
@@ -194,34 +184,3 @@ class _Rising(Schedule):
 
     def factor(self, progress: Progress) -> float:
         return self.rate(progress.step) / self.base
-
-
-@dataclasses.dataclass(frozen=True)
-class _Watched(Objective):
-    """An objective that was checked, whose losses are told to `saw`."""
-
-    inner: Objective
-    saw: Callable[[Tensor], None]
-
-    @property
-    def threat(self) -> Threat | None:
-        return self.inner.threat
-
-    @property
-    def replays(self) -> int:
-        return self.inner.replays
-
-    def craft(
-        self, model: nn.Module, batch: Batch, generator: torch.Generator
-    ) -> Callable[[nn.Module], Loss]:
-        loss_of = self.inner.craft(model, batch, generator)
-
-        def watched(model: nn.Module) -> Loss:
-            loss = loss_of(model)
-            self.saw(loss.value)
-            return loss
-
-        return watched
-
-    def begin(self, split: Split, device: torch.device | str) -> Objective:
-        return dataclasses.replace(self, inner=self.inner.begin(split, device))
