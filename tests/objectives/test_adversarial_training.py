@@ -25,7 +25,8 @@ LINF, EUCLIDEAN = ("linf:0.02", "awp", "bfloat16"), ("l2:0.1", "sam", "float32")
 @pytest.mark.parametrize(
     ("name", "mode"),
     [("mart", LINF), ("mart-published", EUCLIDEAN), ("score", LINF), ("score-published", EUCLIDEAN),
-     ("dkl", EUCLIDEAN), ("ikl", LINF), ("alp", EUCLIDEAN), ("fat", LINF)],
+     ("dkl", EUCLIDEAN), ("ikl", LINF), ("ikl-published", EUCLIDEAN), ("alp", EUCLIDEAN),
+     ("fat", LINF), ("fat-published", EUCLIDEAN)],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )  # fmt: skip
 def test_a_recipe_trains(name, mode):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from oracles.objectives import (
     THREATS,
+    Watched,
     batch,
     check_loss_and_gradients,
     draws,
@@ -139,6 +140,43 @@ def test_ikl_is_its_equation(threat, epoch):
     )
 
 
+@pytest.mark.parametrize("threat", THREATS, ids=str)
+@pytest.mark.parametrize("step", [None, 0.1])
+def test_as_published_eps_and_steps_grow_in_equal_parts(threat, step):
+    attack = PGD(threat, steps=5, step_size=step)
+    objective = IKL.as_published(attack).begin(split(200), "cpu")
+    for epoch in range(1, 5):
+        grown = objective.at(epoch, 4)
+        assert grown.threat == threat.with_eps(epoch / 4 * threat.eps)
+        assert grown.attack.step == pytest.approx(epoch / 4 * attack.step)
+        assert grown.attack.steps == 5
+    assert objective.attack == attack
+    examples = batch()
+    objective.at(1, 4)(smooth(), examples, generator())
+    assert memory_of(objective)["met"][examples.index].all()  # they share the memory
+    assert IKL(attack).at(1, 4) == IKL(attack)
+
+
+def test_fit_trains_with_the_eps_of_each_epoch():
+    data = brolly.load_data("digits")
+    data = dataclasses.replace(data, train=data.train.first(64))
+    network = brolly.models.MLP(64, classes=10, hidden=[16], normalize=data.statistics)
+    watched = Watched(network)
+    spans = []
+
+    def measure(record):  # crafting begins near the clean inputs, which come first
+        clean, *_, last = (x for x in watched.inputs if len(x) == 64)
+        spans.append(float((last - clean).abs().max()))
+        watched.inputs.clear()
+
+    brolly.fit(
+        watched, data, objective=IKL.as_published(PGD(Linf(0.1), steps=5)), epochs=4,
+        batch_size=64, on_epoch=measure, device="cpu",
+        validation=Validation(examples=10, train_examples=0, steps=1),
+    )  # fmt: skip
+    assert spans == pytest.approx([0.025, 0.05, 0.075, 0.1], abs=1e-6)
+
+
 def memory_of(objective):
     return {name: value.clone() for name, value in objective.state().items()}
 
@@ -194,7 +232,7 @@ def test_a_run_that_was_interrupted_ends_with_the_same_bits(tmp_path):
         brolly.fit(
             model,
             data,
-            objective=IKL(PGD(Linf(0.05), steps=2)),
+            objective=IKL(PGD(Linf(0.05), steps=2), grows=True),
             weights=AWP(),
             epochs=3,
             run=run,

@@ -126,6 +126,32 @@ def test_crafting_is_in_eval_mode_and_leaves_no_trace():
     assert all(p.grad is not None and p.grad.isfinite().all() for p in watched.parameters())
 
 
+def test_as_published_tau_grows_after_epochs_50_and_90_of_120():
+    attack = PGD(Linf(0.1), steps=10)
+    objective = FAT.as_published(attack)
+    taus = [objective.at(epoch, 120).tau for epoch in range(1, 121)]
+    assert taus == [0] * 50 + [1] * 40 + [2] * 30
+    assert [objective.at(epoch, 12).tau for epoch in range(1, 13)] == [0] * 5 + [1] * 4 + [2] * 3
+    assert objective.tau == objective.at(1, 1).tau == 0
+    assert FAT(attack, tau=3).at(9, 9) == FAT(attack, tau=3)
+
+
+def test_fit_trains_with_the_tau_of_each_epoch():
+    data = brolly.load_data("digits")
+    torch.manual_seed(0)
+    model = brolly.models.MLP(64, classes=10, hidden=[16], normalize=data.statistics)
+    objective = FAT(PGD(Linf(0.1), steps=3), grows_at=[0.5, 0.5, 0.5])
+    brief = Validation(examples=10, train_examples=0, steps=1)
+    epochs = brolly.fit(model, data, objective=objective, epochs=2, validation=brief).epochs
+    assert epochs[0].logs["steps"] < epochs[1].logs["steps"] == 3  # tau 3: none stops before
+
+
+@pytest.mark.parametrize("parts", [[-0.1], [0.5, 1.5]])
+def test_growth_out_of_range_is_refused(parts):
+    with pytest.raises(ValueError, match=r"grows_at is .*; expected a number in \[0, 1\]"):
+        FAT(PGD(Linf(0.1)), grows_at=parts)
+
+
 def test_a_negative_tau_is_refused():
     with pytest.raises(ValueError, match="tau is -1; expected 0 or more steps"):
         FAT(PGD(Linf(0.1)), tau=-1)

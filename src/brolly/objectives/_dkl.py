@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from ..attacks import PGD
 from ..data import Batch, Split
 from ..losses import cross_entropy, kl
 from ._inner import PGDObjective, beside, check_ranges, farthest
@@ -86,12 +87,13 @@ class IKL(PGDObjective):
     with the names of `DKL`, from which it differs in two things: the squared differences are
     descended through both logits, and w are the mean probabilities of all training examples of
     the class y_i in the epoch before, softened by a temperature, in the place of the example's own.
-    PGD climbs the two parts, with weight 1 each, from next to the clean input.
+    PGD climbs the two parts, with weight 1 each, from next to the clean input, as in the authors'
+    code for CIFAR-100; for CIFAR-10 it climbs the second alone.
 
     The means are taken over the clean logits of crafting; the authors take those of the training
     step itself. In the first epoch, and where no memory was begun (`fit` begins one), w is uniform.
-    The authors also let eps grow from 0 over the whole training, with 2 to 5 steps of PGD; here
-    eps and steps are those of the attack.
+    The authors take 5 steps of half of eps, which are those of `PGD(threat, steps=5)`, and train
+    with `AWP` of gamma 0.005 from the tenth epoch on.
 
     Cost of a step, with k steps of PGD: k + 3 forward passes, k backward passes to the input and
     two to the weights; it keeps two matrices of classes x classes.
@@ -102,6 +104,8 @@ class IKL(PGDObjective):
         soft: Weight b of the cross-entropy to the clean probabilities; 4 in the authors' code
             (their `alpha`).
         temperature: Of the probabilities whose means are w; 4 in the authors' code.
+        grows: Whether eps and the steps grow in `fit`, in equal parts from epoch to epoch, to those
+            of the attack in the last one; they do in the authors' code (`as_published`).
         spread: Standard deviation of the noise around the clean input to start from; 0.001.
         mode: State of BatchNorm and dropout while crafting; `eval` in the authors' code too.
 
@@ -122,6 +126,7 @@ class IKL(PGDObjective):
     mse: float = 20.0
     soft: float = 4.0
     temperature: float = 4.0
+    grows: bool = False
     spread: float = 0.001
     mode: Crafting = "eval"
     _memory: _ClassMeans | None = dataclasses.field(
@@ -134,6 +139,11 @@ class IKL(PGDObjective):
         if not self.temperature > 0:
             raise ValueError(f"temperature is {self.temperature}; expected more than 0")
 
+    @classmethod
+    def as_published(cls, attack: PGD) -> IKL:
+        """The choices of the code of Cui et al. (2024) for CIFAR."""
+        return cls(attack, grows=True)
+
     @property
     def needs_index(self) -> bool:
         return True
@@ -142,6 +152,19 @@ class IKL(PGDObjective):
         begun = copy.copy(self)
         object.__setattr__(begun, "_memory", _ClassMeans(len(split), device))
         return begun
+
+    def at(self, epoch: int, epochs: int) -> IKL:
+        if not self.grows:
+            return self
+        part, step = epoch / epochs, self.attack.step_size
+        attack = dataclasses.replace(
+            self.attack,
+            threat=self.threat.with_eps(part * self.threat.eps),
+            step_size=None if step is None else part * step,
+        )
+        grown = copy.copy(self)  # with the same memory
+        object.__setattr__(grown, "attack", attack)
+        return grown
 
     def state(self) -> dict[str, Tensor]:
         return {} if self._memory is None else self._memory.state()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from .._ranges import check_range
 from .._untouched import input_gradient
+from ..attacks import PGD
 from ..data import Batch
 from ..losses import cross_entropy
 from ._inner import PGDObjective
@@ -24,19 +27,20 @@ class FAT(PGDObjective):
     clean accuracy gains, robust accuracy pays.
 
     Examples that have stopped leave the batch, so crafting is always in eval mode, as in the
-    authors' code. Of that code two things are left out: noise of standard deviation 0.001 that it
-    adds at every step, and the growth of `tau` from 0 to 1 and 2 at epochs 50 and 90 of 120.
+    authors' code. Noise of standard deviation 0.001 that it adds at every step is left out.
 
     Cost of a step, with k steps of PGD: at most k + 1 forward passes, k backward passes to the
     input, and one to the weights; how many steps an example took is logged as `steps`.
 
     Args:
         attack: The inner maximisation; one restart.
-        tau: Steps from misclassified points before an example stops; 0 to 2 in the authors' code.
-            From the attack's number of steps on it is PGD training.
+        tau: Steps from misclassified points before an example stops. From the attack's number of
+            steps on it is PGD training.
+        grows_at: Parts of the training after which `fit` adds 1 to tau; in the authors' code
+            50 / 120 and 90 / 120, so that tau is 0, 1 and 2 (`as_published`).
 
     Raises:
-        ValueError: tau is below 0.
+        ValueError: tau is below 0, the attack has restarts or momentum, or a part is not in [0, 1].
 
     Example:
         >>> import brolly
@@ -50,11 +54,22 @@ class FAT(PGDObjective):
 
     _: dataclasses.KW_ONLY
     tau: int = 0
+    grows_at: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.tau < 0:
             raise ValueError(f"tau is {self.tau}; expected 0 or more steps")
+        check_range("[0, 1]", grows_at=self.grows_at)
+
+    @classmethod
+    def as_published(cls, attack: PGD) -> FAT:
+        """The choices of the code of Zhang et al. (2020)."""
+        return cls(attack, grows_at=(50 / 120, 90 / 120))
+
+    def at(self, epoch: int, epochs: int) -> FAT:
+        grown = sum((epoch - 1) / epochs >= part for part in self.grows_at)
+        return dataclasses.replace(self, tau=self.tau + grown, grows_at=())
 
     def craft(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> LossOf:
         with crafting(model, batch, generator, "eval") as draws:

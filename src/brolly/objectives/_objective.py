@@ -80,6 +80,10 @@ class Objective(abc.ABC):
         """The objective of one training run on `split`, with a memory of its own."""
         return self
 
+    def at(self, epoch: int, epochs: int) -> Objective:
+        """The objective in an epoch, from 1, of a training of so many; some change on the way."""
+        return self
+
     def state(self) -> dict[str, Tensor]:
         """What a resumed run needs of the memory."""
         return {}

@@ -77,8 +77,10 @@ else:
             "score-published": objectives.SCORE.as_published,
             "dkl": objectives.DKL,
             "ikl": objectives.IKL,
+            "ikl-published": objectives.IKL.as_published,
             "alp": objectives.ALP,
             "fat": objectives.FAT,
+            "fat-published": objectives.FAT.as_published,
         },
         given=("adversary",),
         nested={
