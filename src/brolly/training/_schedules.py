@@ -279,7 +279,8 @@ class Warmup(Schedule):
     """A line from next to nothing up to where another schedule begins; then that schedule.
 
     The other schedule knows nothing of the warm-up: its times and its run count from the end of
-    it, as in torch's `SequentialLR` of a `LinearLR` and the other.
+    it, as in torch's `SequentialLR` of a `LinearLR` and the other. `Plateau` alone counts from the
+    start: checks without a new best during the warm-up are put up with as later ones are.
 
     Args:
         length: Of the warm-up: epochs, or a text such as `"500 steps"`; 5 epochs in Goyal et al.
