@@ -16,6 +16,12 @@ def check_range(interval: str, **given: float | Sequence[float]) -> None:
     Raises:
         ValueError: With the name of each argument outside; NaN always is.
     """
+    if reason := out_of_range(interval, **given):
+        raise ValueError(reason)
+
+
+def out_of_range(interval: str, **given: float | Sequence[float]) -> str:
+    """What `check_range` raises; empty where nothing is outside."""
     low, high = (float(end) for end in interval[1:-1].split(","))
 
     def inside(number: float) -> bool:
@@ -27,8 +33,7 @@ def check_range(interval: str, **given: float | Sequence[float]) -> None:
         for name, value in given.items()
         if not all(map(inside, value if isinstance(value, Sequence) else [value]))
     ]
-    if outside:
-        raise ValueError(f"{', '.join(outside)}; expected {_words(interval, low, high)}")
+    return f"{', '.join(outside)}; expected {_words(interval, low, high)}" if outside else ""
 
 
 def _words(interval: str, low: float, high: float) -> str:

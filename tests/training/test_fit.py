@@ -27,8 +27,7 @@ from brolly import (
 )
 from brolly.objectives import Loss, Objective
 from brolly.training import Constant, TrainingDiverged, Validation, Warmup
-from brolly.training import _fit as loop
-from brolly.training._validation import Accuracies
+from brolly.training._validation import Accuracies, Checker
 
 QUICK = Validation(examples=20, train_examples=10, steps=2)
 
@@ -160,7 +159,7 @@ def measured(monkeypatch: pytest.MonkeyPatch):
 
     def script(*values: tuple[float, float, float]) -> None:
         results: Iterator[Accuracies] = (Accuracies(*value) for value in values)
-        monkeypatch.setattr(loop.Checker, "validation", lambda self, model: next(results))
+        monkeypatch.setattr(Checker, "validation", lambda self, model: next(results))
 
     return script
 
@@ -218,7 +217,7 @@ def test_the_swa_net_is_what_is_checked_and_kept(monkeypatch) -> None:
         checked.append(copy.deepcopy(model))
         return Accuracies(0.5, 0.1 * len(checked), 0.2)
 
-    monkeypatch.setattr(loop.Checker, "validation", check)
+    monkeypatch.setattr(Checker, "validation", check)
     model, _ = train(average=SWA(start=1), schedule=Constant())
     assert same(model, checked[-1])
     plain, _ = train(schedule=Constant())

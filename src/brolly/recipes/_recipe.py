@@ -22,13 +22,12 @@ from pydantic import (
 )
 from torch import nn
 
-from .. import objectives, penalties, weights
+from .. import objectives, penalties, training, weights
 from .._files import sha256
 from .._names import suggest
 from ..data import DATASETS, Colour, Dataset, load_data, may_be_data
 from ..models import DualBatchNorm
 from ..threats import Threat, parse_threat
-from ..training import check_combination
 from ._component import Component, Number, named
 from ._entries import (
     Augmentation,
@@ -215,16 +214,8 @@ class Recipe(_Entry):
             names = " and ".join(name for name, _ in searches)
             reasons.append(f"weights has {names}, which search for worse weights; use one")
         try:
-            check_combination(
-                self._stand_in(), None, objective=self.build_objective(),
-                penalty=self.build_penalty(), weights=self.build_weight_search(),
-                epochs=self.epochs, threat=self.build_threat(), schedule=self.schedule.build(),
-                average=self.average and self.average.build(), batch_size=self.batch_size,
-                accumulate=self.accumulate, clip=self.clip,
-                augment=[entry.build() for entry in self.data.augment],
-                balanced=self.data.balanced, precision=self.precision, select_by=self.select_by,
-                patience=self.patience,
-            )  # fmt: skip
+            settings = self.build_settings(self.build_objective())
+            training.check_combination(self._stand_in(), None, settings)
         except ValueError as error:
             reasons += str(error).split("\n")
         if reasons:
@@ -300,6 +291,36 @@ class Recipe(_Entry):
         """What is attached to the model, in this order: noise, weight normalisation."""
         built = [entry.build() for entry in self.weights]
         return [part for part in built if isinstance(part, weights.Reparametrization)]
+
+    def build_settings(
+        self,
+        objective: objectives.Objective,
+        bounds: tuple[float, float] = (0.0, 1.0),
+        device: str = "cpu",
+    ) -> training.Settings:
+        """What `fit` is to do, with the objective that was built."""
+        return training.Settings(
+            objective=objective,
+            penalty=self.build_penalty(),
+            weights=self.build_weight_search(),
+            epochs=self.epochs,
+            threat=self.build_threat(bounds),
+            optimizer=self.optimizer.build(),
+            schedule=self.schedule.build(),
+            average=self.average and self.average.build(),
+            batches=None,
+            batch_size=self.batch_size,
+            accumulate=self.accumulate,
+            clip=self.clip,
+            augment=[entry.build() for entry in self.data.augment],
+            balanced=self.data.balanced,
+            precision=self.precision,
+            validation=training.Validation(**self.validation.model_dump()),
+            select_by=self.select_by,
+            patience=self.patience,
+            seed=self.seed,
+            device=device,
+        )
 
     def to_yaml(self) -> str:
         """The whole recipe, defaults included."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,8 +14,7 @@ from .._device import pick_device
 from .._environment import __version__, describe_environment
 from ..data import Dataset
 from ..objectives import Objective
-from ..training import EpochRecord, History, OnStep, RunFolder, fit
-from ..training import Validation as FitValidation
+from ..training import History, OnEpoch, OnStep, RunFolder, train
 from ._recipe import Recipe
 from ._trained import TrainedRun
 
@@ -86,7 +84,7 @@ def train_recipe(
     data_dir: str | Path | None = None,
     device: str | None = None,
     on_step: OnStep | None = None,
-    on_epoch: Callable[[EpochRecord], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> History:
     """Trains a recipe in a run folder, going on where an earlier process left off.
 
@@ -112,7 +110,9 @@ def train_recipe(
             "left as it is. Train into another folder"
         )
     model = build_model(recipe, data)
-    history = _fit(recipe, model, data, data_dir, device, on_step, on_epoch, run)
+    objective = build_objective(recipe, data, data_dir)
+    settings = recipe.build_settings(objective, data.bounds, pick_device(device))
+    history = train(model, data, settings, run=run, on_step=on_step, on_epoch=on_epoch)
     best = history.best
     run.finish(
         model.cpu(),
@@ -170,8 +170,9 @@ def dry_run(
     device = pick_device(device)
     data = build_data(recipe, data_dir)
     model = build_model(recipe, data)
+    objective = build_objective(recipe, data, data_dir)
     try:
-        _fit(recipe, model, data, data_dir, device, on_step=_stop)
+        train(model, data, recipe.build_settings(objective, data.bounds, device), on_step=_stop)
     except _FirstStep as first:
         parameters = sum(parameter.numel() for parameter in model.parameters())
         return DryRun(data, parameters, first.loss, first.steps // recipe.epochs, device)
@@ -187,40 +188,6 @@ class _FirstStep(Exception):
 
 def _stop(done: int, steps: int, loss: float) -> None:
     raise _FirstStep(loss, steps)
-
-
-def _fit(
-    recipe: Recipe, model: nn.Module, data: Dataset, data_dir: str | Path | None,
-    device: str | None, on_step: OnStep | None = None,
-    on_epoch: Callable[[EpochRecord], None] | None = None, run: RunFolder | None = None,
-) -> History:  # fmt: skip
-    """`fit` with all that a recipe names."""
-    return fit(
-        model,
-        data,
-        objective=build_objective(recipe, data, data_dir),
-        penalty=recipe.build_penalty(),
-        weights=recipe.build_weight_search(),
-        epochs=recipe.epochs,
-        threat=recipe.build_threat(data.bounds),
-        optimizer=recipe.optimizer.build(),
-        schedule=recipe.schedule.build(),
-        average=recipe.average and recipe.average.build(),
-        batch_size=recipe.batch_size,
-        accumulate=recipe.accumulate,
-        clip=recipe.clip,
-        augment=[entry.build() for entry in recipe.data.augment],
-        balanced=recipe.data.balanced,
-        precision=recipe.precision,
-        validation=FitValidation(**recipe.validation.model_dump()),
-        select_by=recipe.select_by,
-        patience=recipe.patience,
-        seed=recipe.seed,
-        device=device,
-        run=run,
-        on_step=on_step,
-        on_epoch=on_epoch,
-    )
 
 
 def load_run(

@@ -3,11 +3,10 @@
 from ._average import EMA as EMA
 from ._average import SWA as SWA
 from ._average import Average as Average
-from ._combination import Precision as Precision
 from ._combination import check_combination as check_combination
-from ._fit import OnStep as OnStep
-from ._fit import TrainingDiverged as TrainingDiverged
+from ._fit import OnEpoch as OnEpoch
 from ._fit import fit as fit
+from ._fit import train as train
 from ._history import EpochRecord as EpochRecord
 from ._history import History as History
 from ._optimizers import SGD as SGD
@@ -30,6 +29,10 @@ from ._schedules import Schedule as Schedule
 from ._schedules import Step as Step
 from ._schedules import WarmRestarts as WarmRestarts
 from ._schedules import Warmup as Warmup
+from ._settings import Precision as Precision
+from ._settings import Settings as Settings
+from ._trainer import OnStep as OnStep
+from ._trainer import TrainingDiverged as TrainingDiverged
 from ._validation import SelectBy as SelectBy
 from ._validation import Validation as Validation
 from .diagnosis import Finding as Finding

@@ -185,6 +185,7 @@ class RunFolder:
                 safetensors.torch.save_model(model, str(temporary), metadata=dict(metadata))
             except safetensors.SafetensorError as error:
                 raise OSError(f"{self.model} could not be written: {error}") from error
+            temporary.write_bytes(_in_order(temporary.read_bytes()))
 
     def load_weights(self, model: nn.Module) -> None:
         """Fills `model` with the weights of the run.
@@ -203,3 +204,16 @@ class RunFolder:
             raise ValueError(
                 f"{self.model} is damaged or holds another network than its recipe names: {error}"
             ) from None
+
+
+def _in_order(file: bytes) -> bytes:
+    """A safetensors file with sorted metadata, so that the same run gives the same bytes.
+
+    The library writes metadata in an order of chance.
+    """
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + file[end:]

@@ -14,11 +14,12 @@ from ...data import Augmentation, Dataset
 from ...objectives import Objective
 from ...penalties import Penalty
 from ...weights import WeightSearch
-from .._combination import Precision
-from .._fit import TrainingDiverged, fit
+from .._fit import fit
 from .._kinds import check_kinds
 from .._optimizers import SGD, Optimizer
 from .._schedules import Progress, Schedule
+from .._settings import Precision
+from .._trainer import TrainingDiverged
 from .._validation import Validation
 
 #: Weight of the past in the smoothed loss.
