@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from .._ranges import check_range
 from ._dropout import DropoutKind, dropout_of
 from ._normalize import ChannelStatistics, first_layer
-from ._sizes import check_sizes
 
 
 class AffineLayer(nn.Module):
@@ -41,7 +41,7 @@ class AffineLayer(nn.Module):
     """
 
     def __init__(self, in_features: int, out_features: int, *, slope: float = 0.25) -> None:
-        check_sizes(in_features=in_features, out_features=out_features)
+        check_range("[1, inf)", in_features=in_features, out_features=out_features)
         super().__init__()
         self.linear = nn.Linear(in_features, out_features)
         self.activation = nn.PReLU(out_features, init=slope)
@@ -81,10 +81,10 @@ class AffineMLP(nn.Sequential):
         dropout_kind: DropoutKind = "bernoulli",
         normalize: ChannelStatistics | None = None,
     ) -> None:
-        check_sizes(features=features, classes=classes)
+        check_range("[1, inf)", features=features, classes=classes)
         layers: list[nn.Module] = [first_layer(normalize), nn.Flatten()]
         for width in hidden:
-            check_sizes(hidden=width)
+            check_range("[1, inf)", hidden=width)
             layers.append(AffineLayer(features, width, slope=slope))
             layers += [dropout_of(dropout, dropout_kind)] if dropout else []
             features = width

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .._ranges import check_range
 from ._batchnorm import NormOf, norm_of
 from ._dropout import drop_block_of
 from ._normalize import ChannelStatistics, first_layer
-from ._sizes import check_sizes
 
 
 class Grid(nn.Module):
@@ -56,7 +56,7 @@ class LeNet(nn.Sequential):
         grid: int = 7,
         normalize: ChannelStatistics | None = None,
     ) -> None:
-        check_sizes(width=width, hidden=hidden, grid=grid)
+        check_range("[1, inf)", width=width, hidden=hidden, grid=grid)
         super().__init__(
             first_layer(normalize),
             nn.Conv2d(in_channels, width, 5, padding=2),
@@ -116,7 +116,7 @@ class SmallCNN(nn.Sequential):
         dual: bool = False,
         normalize: ChannelStatistics | None = None,
     ) -> None:
-        check_sizes(width=width, hidden=hidden, grid=grid)
+        check_range("[1, inf)", width=width, hidden=hidden, grid=grid)
         norm = norm_of(affine, track_running_stats, dual)
         blocks = [drop_block_of(drop_block, block_size) for _ in range(2)]
         super().__init__(

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from .._ranges import check_range
 from ._dropout import DropoutKind, dropout_of
 from ._normalize import ChannelStatistics, first_layer
-from ._sizes import check_sizes
 
 
 class SoftmaxRegression(nn.Sequential):
@@ -50,7 +50,7 @@ class MLP(nn.Sequential):
     ) -> None:
         layers: list[nn.Module] = [first_layer(normalize), nn.Flatten()]
         for width in hidden:
-            check_sizes(hidden=width)
+            check_range("[1, inf)", hidden=width)
             layers += [nn.Linear(features, width), nn.ReLU()]
             layers += [dropout_of(dropout, dropout_kind)] if dropout else []
             features = width

@@ -12,7 +12,6 @@ from torch.nn.functional import max_pool2d
 from torch.nn.modules.dropout import _DropoutNd
 
 from .._ranges import check_range
-from ._sizes import check_sizes
 
 #: What `dropout` of a network does to a value: it is 0 at random, or has Gaussian noise with the
 #: same mean and variance.
@@ -45,8 +44,7 @@ class DropBlock(_DropoutNd):
 
     def __init__(self, p: float = 0.1, size: int = 7) -> None:
         check_range("[0, 1)", p=p)
-        if size < 1:
-            raise ValueError(f"size is {size}; expected 1 or more")
+        check_range("[1, inf)", size=size)
         super().__init__(p)
         self.size = size
 
@@ -219,7 +217,7 @@ def drop_path_of(rate: float) -> list[nn.Module]:
 def drop_block_of(drop_block: float, block_size: int) -> list[nn.Module]:
     """What follows convolutions: `DropBlock`, or nothing at rate 0."""
     check_range("[0, 1)", drop_block=drop_block)
-    check_sizes(block_size=block_size)
+    check_range("[1, inf)", block_size=block_size)
     return [DropBlock(drop_block, block_size)] if drop_block else []
 
 

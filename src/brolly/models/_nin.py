@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from .._ranges import check_range
 from ._convolutional import channels_last
 from ._dropout import DropoutKind, dropout_of
 from ._normalize import ChannelStatistics, first_layer
-from ._sizes import check_sizes
 
 
 class NiNBlock(nn.Sequential):
@@ -34,12 +34,12 @@ class NiNBlock(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, channels: Sequence[int], *, size: int = 3) -> None:
-        check_sizes(in_channels=in_channels, size=size)
+        check_range("[1, inf)", in_channels=in_channels, size=size)
         if not channels:
             raise ValueError("channels is empty; expected one width per convolution: (16, 8, 8)")
         layers: list[nn.Module] = []
         for width in channels:
-            check_sizes(channels=width)
+            check_range("[1, inf)", channels=width)
             convolution = nn.Conv2d(in_channels, width, size, padding="same")
             nn.init.kaiming_normal_(convolution.weight)
             nn.init.zeros_(convolution.bias)  # pyright: ignore[reportArgumentType]
@@ -78,7 +78,7 @@ class NiN(nn.Sequential):
         dropout_kind: DropoutKind = "bernoulli",
         normalize: ChannelStatistics | None = None,
     ) -> None:
-        check_sizes(in_channels=in_channels, classes=classes)
+        check_range("[1, inf)", in_channels=in_channels, classes=classes)
         if width < 2:
             raise ValueError(f"width is {width}; expected 2 or more, as half of it is used too")
         super().__init__(

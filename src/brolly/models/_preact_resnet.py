@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from .._ranges import check_range
 from ._batchnorm import NormOf, norm_of
 from ._convolutional import channels_last
-from ._dropout import DropoutKind, drop_block_of, drop_path_of, drop_paths, dropout_of
+from ._dropout import DropoutKind, drop_path_of, dropout_of
 from ._normalize import ChannelStatistics, first_layer
-from ._sizes import check_sizes
+from ._stages import residual_stages
 
 
 class PreActBlock(nn.Module):
@@ -52,7 +54,7 @@ class PreActBlock(nn.Module):
         drop_path: float = 0.0,
         norm: NormOf = nn.BatchNorm2d,
     ) -> None:
-        check_sizes(in_channels=in_channels, channels=channels, stride=stride)
+        check_range("[1, inf)", in_channels=in_channels, channels=channels, stride=stride)
         super().__init__()
         self.activate = nn.Sequential(norm(in_channels), nn.ReLU())
         self.body = nn.Sequential(
@@ -119,18 +121,18 @@ class PreActResNet(nn.Sequential):
         dual: bool = False,
         normalize: ChannelStatistics | None = None,
     ) -> None:
-        check_sizes(in_channels=in_channels, classes=classes, width=width)
+        check_range("[1, inf)", in_channels=in_channels, classes=classes, width=width)
         if not blocks:
             raise ValueError("blocks is empty; expected a number per stage: (2, 2, 2, 2)")
         norm = norm_of(affine, track_running_stats, dual)
         super().__init__(
             first_layer(normalize),
             nn.Conv2d(in_channels, width, 3, padding=1, bias=False),
-            *preact_stages(
+            *residual_stages(
+                functools.partial(PreActBlock, norm=norm),
                 width,
                 [width * 2**k for k in range(len(blocks))],
                 blocks,
-                norm=norm,
                 drop_path=drop_path,
                 drop_block=drop_block,
                 block_size=block_size,
@@ -138,37 +140,6 @@ class PreActResNet(nn.Sequential):
             *preact_head(width * 2 ** (len(blocks) - 1), classes, norm),
         )
         prepare(self)
-
-
-def preact_stages(
-    in_channels: int,
-    widths: Sequence[int],
-    blocks: Sequence[int],
-    *,
-    dropout: float = 0.0,
-    dropout_kind: DropoutKind = "bernoulli",
-    drop_path: float,
-    drop_block: float,
-    block_size: int,
-    norm: NormOf,
-) -> list[nn.Module]:
-    """Blocks of all stages; each stage but the first halves the resolution."""
-    layers: list[nn.Module] = []
-    paths = iter(drop_paths(drop_path, sum(blocks)))
-    for stage, (channels, count) in enumerate(zip(widths, blocks, strict=True)):
-        check_sizes(blocks=count)
-        for block in range(count):
-            stride = 2 if stage > 0 and block == 0 else 1
-            layers.append(
-                PreActBlock(
-                    in_channels, channels, stride=stride, dropout=dropout,
-                    dropout_kind=dropout_kind, drop_path=next(paths), norm=norm,
-                )
-            )  # fmt: skip
-            if stage >= len(blocks) - 2:
-                layers += drop_block_of(drop_block, block_size)
-            in_channels = channels
-    return layers
 
 
 def preact_head(channels: int, classes: int, norm: NormOf) -> list[nn.Module]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from .._ranges import check_range
 from ._dropout import DropoutKind, dropout_of
 from ._normalize import ChannelStatistics, first_layer
-from ._sizes import check_sizes
 
 
 class Rows(nn.Module):
@@ -122,26 +123,28 @@ class _Ends(nn.Module):
 class _Recurrent(nn.Sequential, abc.ABC):
     """Layers of recurrences, and a linear one from their last states to the logits."""
 
+    _layer: ClassVar[type[ElmanLayer] | type[LSTMLayer]]
+
     def __init__(
         self,
-        kind: type[ElmanLayer] | type[LSTMLayer],
         shape: Sequence[int],
         classes: int,
-        hidden: int,
-        layers: int,
-        bidirectional: bool,
-        dropout: float,
-        dropout_kind: DropoutKind,
-        normalize: ChannelStatistics | None,
+        *,
+        hidden: int = 128,
+        layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        dropout_kind: DropoutKind = "bernoulli",
+        normalize: ChannelStatistics | None = None,
     ) -> None:
-        check_sizes(classes=classes, hidden=hidden, layers=layers)
+        check_range("[1, inf)", classes=classes, hidden=hidden, layers=layers)
         features = _features(shape)
         stack: list[nn.Module] = []
         for layer in range(layers):
             stack += [dropout_of(dropout, dropout_kind)] if dropout and layer > 0 else []
-            stack.append(
-                _Readings(kind(features, hidden), kind(features, hidden) if bidirectional else None)
-            )
+            forwards = self._layer(features, hidden)
+            backwards = self._layer(features, hidden) if bidirectional else None
+            stack.append(_Readings(forwards, backwards))
             features = hidden * (1 + bidirectional)
         super().__init__(
             first_layer(normalize), Rows(), *stack, _Ends(hidden), nn.Linear(features, classes)
@@ -176,22 +179,7 @@ class RNN(_Recurrent):
         torch.Size([2, 5])
     """
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        classes: int,
-        *,
-        hidden: int = 128,
-        layers: int = 1,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        dropout_kind: DropoutKind = "bernoulli",
-        normalize: ChannelStatistics | None = None,
-    ) -> None:
-        super().__init__(
-            ElmanLayer, shape, classes, hidden, layers, bidirectional, dropout, dropout_kind,
-            normalize,
-        )  # fmt: skip
+    _layer = ElmanLayer
 
 
 class LSTM(_Recurrent):
@@ -222,22 +210,7 @@ class LSTM(_Recurrent):
         torch.Size([2, 10])
     """
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        classes: int,
-        *,
-        hidden: int = 128,
-        layers: int = 1,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        dropout_kind: DropoutKind = "bernoulli",
-        normalize: ChannelStatistics | None = None,
-    ) -> None:
-        super().__init__(
-            LSTMLayer, shape, classes, hidden, layers, bidirectional, dropout, dropout_kind,
-            normalize,
-        )  # fmt: skip
+    _layer = LSTMLayer
 
 
 def _features(shape: Sequence[int]) -> int:
@@ -248,5 +221,5 @@ def _features(shape: Sequence[int]) -> int:
             "height, width) of an image, which is read row by row"
         )
     for size in shape:
-        check_sizes(shape=size)
+        check_range("[1, inf)", shape=size)
     return shape[1] if len(shape) == 2 else shape[0] * shape[2]

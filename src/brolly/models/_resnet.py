@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from .._ranges import check_range
 from ._batchnorm import NormOf, norm_of
 from ._convolutional import channels_last, convolution
-from ._dropout import drop_block_of, drop_path_of, drop_paths
+from ._dropout import drop_path_of
 from ._normalize import ChannelStatistics, first_layer
-from ._sizes import check_sizes
+from ._stages import residual_stages
 
 
 class ResNet(nn.Sequential):
@@ -53,29 +56,26 @@ class ResNet(nn.Sequential):
         dual: bool = False,
         normalize: ChannelStatistics | None = None,
     ) -> None:
-        check_sizes(width=width)
+        check_range("[1, inf)", width=width)
         if depth < 8 or (depth - 2) % 6:
             raise ValueError(f"depth is {depth}; expected 6 n + 2: 8, 14, 20, 26, 32, ...")
         norm = norm_of(affine, track_running_stats, dual)
-        blocks: list[nn.Module] = []
-        channels, paths = width, iter(drop_paths(drop_path, (depth - 2) // 2))
-        for stage in range(3):
-            for block in range((depth - 2) // 6):
-                stride = 2 if stage > 0 and block == 0 else 1
-                blocks.append(
-                    ResidualBlock(
-                        channels, width * 2**stage, stride=stride, drop_path=next(paths), norm=norm
-                    )
-                )
-                blocks += drop_block_of(drop_block, block_size) if stage > 0 else []
-                channels = width * 2**stage
+        blocks = residual_stages(
+            functools.partial(ResidualBlock, norm=norm),
+            width,
+            [width, 2 * width, 4 * width],
+            [(depth - 2) // 6] * 3,
+            drop_path=drop_path,
+            drop_block=drop_block,
+            block_size=block_size,
+        )
         super().__init__(
             first_layer(normalize),
             *convolution(in_channels, width, norm=norm),
             *blocks,
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
-            nn.Linear(channels, classes),
+            nn.Linear(4 * width, classes),
         )
         channels_last(self)
 
@@ -115,7 +115,7 @@ class ResidualBlock(nn.Module):
         drop_path: float = 0.0,
         norm: NormOf = nn.BatchNorm2d,
     ) -> None:
-        check_sizes(in_channels=in_channels, channels=channels, stride=stride)
+        check_range("[1, inf)", in_channels=in_channels, channels=channels, stride=stride)
         super().__init__()
         self.body = nn.Sequential(
             *convolution(in_channels, channels, stride=stride, norm=norm),

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .._ranges import check_range
 from ._dropout import DropoutKind, drop_path_of, drop_paths, dropout_of
 from ._normalize import ChannelStatistics, first_layer
-from ._sizes import check_sizes
 
 
 class ViT(nn.Sequential):
@@ -65,9 +65,9 @@ class ViT(nn.Sequential):
         drop_path: float = 0.0,
         normalize: ChannelStatistics | None = None,
     ) -> None:
-        check_sizes(classes=classes, patch=patch, width=width, depth=depth, heads=heads)
+        check_range("[1, inf)", classes=classes, patch=patch, width=width, depth=depth, heads=heads)
         hidden = 4 * width if hidden is None else hidden
-        check_sizes(hidden=hidden)
+        check_range("[1, inf)", hidden=hidden)
         if width % heads:
             raise ValueError(f"width is {width}; expected a multiple of heads, which is {heads}")
         super().__init__(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 from torch import nn
 
+from .._ranges import check_range
 from ._batchnorm import norm_of
 from ._dropout import DropoutKind
 from ._normalize import ChannelStatistics, first_layer
-from ._preact_resnet import preact_head, preact_stages, prepare
-from ._sizes import check_sizes
+from ._preact_resnet import PreActBlock, preact_head, prepare
+from ._stages import residual_stages
 
 
 class WideResNet(nn.Sequential):
@@ -61,23 +64,24 @@ class WideResNet(nn.Sequential):
         dual: bool = False,
         normalize: ChannelStatistics | None = None,
     ) -> None:
-        check_sizes(in_channels=in_channels, classes=classes, widen=widen)
+        check_range("[1, inf)", in_channels=in_channels, classes=classes, widen=widen)
         if depth < 10 or (depth - 4) % 6:
             raise ValueError(f"depth is {depth}; expected 6 n + 4: 10, 16, 22, 28, 34, ...")
         norm = norm_of(affine, track_running_stats, dual)
+        block = functools.partial(
+            PreActBlock, dropout=dropout, dropout_kind=dropout_kind, norm=norm
+        )
         widths, blocks = [16 * widen, 32 * widen, 64 * widen], [(depth - 4) // 6] * 3
         head = preact_head(64 * widen, classes, norm)
         nn.init.zeros_(head[-1].bias)  # pyright: ignore[reportArgumentType]
         super().__init__(
             first_layer(normalize),
             nn.Conv2d(in_channels, 16, 3, padding=1, bias=False),
-            *preact_stages(
+            *residual_stages(
+                block,
                 16,
                 widths,
                 blocks,
-                dropout=dropout,
-                dropout_kind=dropout_kind,
-                norm=norm,
                 drop_path=drop_path,
                 drop_block=drop_block,
                 block_size=block_size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import types
 import typing
@@ -118,9 +119,8 @@ def _default(annotation: Any) -> Any:
 
 
 def _hints(constructor: Callable[..., Any]) -> dict[str, Any]:
-    if inspect.isclass(constructor):
-        own = "__init__" in vars(constructor) and not hasattr(constructor, "__dataclass_fields__")
-        return typing.get_type_hints(constructor.__init__ if own else constructor)
+    if inspect.isclass(constructor) and not dataclasses.is_dataclass(constructor):
+        return typing.get_type_hints(constructor.__init__)
     return typing.get_type_hints(constructor)
 
 
