@@ -192,7 +192,7 @@ def test_swa_leaves_statistics_that_its_batches_do_not_reach() -> None:
         assert torch.equal(kept.running_mean, norm.running_mean)
     with adversarial_statistics(average):
         assert torch.isfinite(average.eval()(batches()[0].x)).all()
-    with pytest.raises(ValueError, match="start is -1; expected 0 epochs or more"):
+    with pytest.raises(ValueError, match="start is -1; expected 0 or more"):
         SWA(start=-1)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .._draws import Draws
+from .._ranges import out_of_range
 from ..attacks import PGD
 from ..data import Batch
 from ..losses import cross_entropy
@@ -77,15 +78,8 @@ def beside(threat: Threat, x: Tensor, draws: Draws, spread: float) -> Tensor:
 
 def check_ranges(*, spread: float | None = None, **weights: float) -> None:
     """Raises ValueError, with all reasons, where a weight is below 0 or the spread is not above."""
-    reasons = [
-        f"{name} is {weight}; expected 0 or more"
-        for name, weight in weights.items()
-        if not weight >= 0
-    ]
-    if spread is not None and not spread > 0:
-        reasons.append(
-            f"spread is {spread}; expected more than 0, as the divergence has no gradient at the "
-            "clean input"
-        )
-    if reasons:
-        raise ValueError("; ".join(reasons))
+    reasons = [out_of_range("[0, inf)", **weights)]
+    if spread is not None and (reason := out_of_range("(0, inf)", spread=spread)):
+        reasons.append(f"{reason}, as the divergence has no gradient at the clean input")
+    if any(reasons):
+        raise ValueError("; ".join(filter(None, reasons)))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .._ranges import check_range
 from ..data import Batch
 
 
@@ -47,8 +48,7 @@ class EMA(Average):
     decay: float = 0.995
 
     def __post_init__(self) -> None:
-        if not 0 <= self.decay < 1:
-            raise ValueError(f"decay is {self.decay}; expected a number in [0, 1)")
+        check_range("[0, 1)", decay=self.decay)
 
     @torch.no_grad()
     def after_step(self, average: nn.Module, model: nn.Module, step: int) -> None:
@@ -98,8 +98,7 @@ class SWA(Average):
     start: int
 
     def __post_init__(self) -> None:
-        if self.start < 0:
-            raise ValueError(f"start is {self.start}; expected 0 epochs or more")
+        check_range("[0, inf)", start=self.start)
 
     def reasons_against(self, epochs: int) -> list[str]:
         if self.start < epochs:

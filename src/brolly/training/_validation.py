@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from .._ranges import check_range
 from ..attacks import FGSM, PGD, Attack
 from ..attacks._engine import goal_reached, untouched
 from ..data import Batches, Dataset, Split
@@ -37,11 +38,8 @@ class Validation:
     every: int = 1
 
     def __post_init__(self) -> None:
-        if min(self.examples, self.steps, self.every) < 1 or self.train_examples < 0:
-            raise ValueError(
-                f"{self} is out of range; expected examples, steps and every of 1 or more and "
-                "train_examples of 0 or more"
-            )
+        check_range("[1, inf)", examples=self.examples, steps=self.steps, every=self.every)
+        check_range("[0, inf)", train_examples=self.train_examples)
 
 
 @dataclasses.dataclass(frozen=True)
