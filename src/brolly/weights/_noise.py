@@ -94,14 +94,14 @@ def without_noise(model: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextlib.contextmanager
-def one_draw(model: nn.Module, generator: torch.Generator | None = None) -> Iterator[nn.Module]:
+def one_draw(model: nn.Module, generator: torch.Generator) -> Iterator[nn.Module]:
     """Draws the noise on the weights once and keeps to it for a while, in either mode of the model.
 
     Inside, the model is one of the deterministic networks that the noise makes of it.
 
     Args:
         model: A model with noise attached.
-        generator: On the device of the model; None: the global one.
+        generator: On the device of the model.
 
     Example:
         >>> import torch, brolly
