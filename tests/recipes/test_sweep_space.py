@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from brolly.recipes._recipe import recipe_text
 from brolly.recipes._sweep_search import at_random, by_optuna, on_grid
 from brolly.recipes._sweep_space import Choices, Range, parse_dimension, read_space
+from brolly.recipes._text import recipe_text
 
 ROBUST = recipe_text("digits-robust")
 

@@ -6,7 +6,6 @@ from ._learning_curve import learning_curve as learning_curve
 from ._obfuscate_run import obfuscate_run as obfuscate_run
 from ._obfuscate_run import origin_of_weights as origin_of_weights
 from ._rate_range import range_of_recipe as range_of_recipe
-from ._recipe import SHIPPED as SHIPPED
 from ._recipe import Data as Data
 from ._recipe import Recipe as Recipe
 from ._run import DryRun as DryRun
@@ -23,3 +22,4 @@ from ._sweep_result import Sweep as Sweep
 from ._sweep_result import Trial as Trial
 from ._sweep_result import pareto_front as pareto_front
 from ._sweep_result import read_values as read_values
+from ._text import SHIPPED as SHIPPED

@@ -18,11 +18,12 @@ from ..attacks import quick
 from ..data import Batches, Split
 from ..evaluation import evaluate
 from ..training import RunFolder
-from ._recipe import Recipe, recipe_text
+from ._recipe import Recipe
 from ._run import build_data, build_model
 from ._sweep import OnTrial, sweep
 from ._sweep_result import Configuration, Spread
 from ._sweep_space import read_space
+from ._text import recipe_text
 
 SCHEMA = 1
 

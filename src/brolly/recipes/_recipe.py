@@ -40,14 +40,9 @@ from ._entries import (
     Weights,
 )
 from ._errors import describe_errors, without_errors
+from ._text import change, recipe_text
 
 E = TypeVar("E", bound="_Entry")
-
-_SHIPPED = Path(__file__).parent / "shipped"
-
-#: Names of the recipes that come with brolly.
-SHIPPED = tuple(sorted(path.stem for path in _SHIPPED.glob("*.yaml")))
-
 
 #: In place of entries that have errors: with these, nothing speaks against the others.
 _NEUTRAL: dict[str, Any] = {
@@ -260,7 +255,7 @@ class Recipe(_Entry):
             raise ValueError(f"{source} holds {type(tree).__name__}; expected keys and values")
         tree = {**_named_defaults(), **tree}
         for override in overrides:
-            _override(tree, override)
+            change(tree, override)
         return cls.from_tree(tree, source)
 
     def build_threat(self, bounds: tuple[float, float] = (0.0, 1.0)) -> Threat:
@@ -338,26 +333,6 @@ class Recipe(_Entry):
         return f"{self.name}-{self.sha256[:8]}"
 
 
-def recipe_text(source: str | Path) -> str:
-    """The YAML of a shipped recipe, of a file, or of the recipe in a run folder.
-
-    Raises:
-        ValueError: There is no such recipe, or it is no text.
-    """
-    path = _SHIPPED / f"{source}.yaml" if str(source) in SHIPPED else Path(source)
-    if (path / "recipe.yaml").is_file():
-        path /= "recipe.yaml"
-    if path.is_dir() or not path.exists():
-        raise ValueError(
-            f"recipe {str(source)!r} is neither a shipped recipe nor a file. "
-            f"{suggest(str(source), SHIPPED)}"
-        )
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from None
-
-
 def _without_errors(tree: Mapping[str, Any], error: ValidationError) -> dict[str, Any]:
     """A recipe without what is wrong in it, and neutral entries for those that are needed."""
     wrong = {each["loc"][0] for each in error.errors() if each["loc"]}
@@ -381,40 +356,6 @@ def _build_objective(
     objective: Component, threat: Threat, data_dir: str | Path | None = None
 ) -> objectives.Objective:
     return objective.build(threat=threat, adversary=threat, data_dir=data_dir)
-
-
-def _override(tree: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
-    if not equals or not path:
-        raise ValueError(
-            f"{override!r} is no override; write key.path=value, e.g. optimizer.lr=0.1"
-        )
-    *parents, last = path.split(".")
-    node: Any = tree
-    for depth, key in enumerate(parents):
-        place = _place(override, parents[:depth], node, key)
-        node = node.setdefault(place, {}) if isinstance(node, dict) else node[place]
-    try:
-        node[_place(override, parents, node, last)] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{override!r}: the value is not YAML: {reason}") from None
-
-
-def _place(override: str, path: Sequence[str], node: Any, key: str) -> Any:
-    """Where `key` is in the entry or list at `path`: the key itself, or a position."""
-    if isinstance(node, dict):
-        return key
-    if not isinstance(node, list):
-        raise ValueError(
-            f"{override!r}: {path[-1]!r} holds no keys, so there is nothing to set in it"
-        )
-    if not (key.isdecimal() and int(key) < len(node)):
-        raise ValueError(
-            f"{override!r}: {path[-1]!r} is a list of length {len(node)}, numbered from 0, so "
-            f"there is no {key!r} in it; write the whole list: {'.'.join(path)}=[...]"
-        )
-    return int(key)
 
 
 def _named_defaults() -> dict[str, Any]:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ..training import OnStep, RunFolder, TrainingDiverged
-from ._recipe import Recipe, recipe_text
+from ._recipe import Recipe
 from ._run import train_recipe
 from ._sweep_plan import Plan, default_folder
 from ._sweep_result import Configuration, Sweep, Trial, read_trial
 from ._sweep_search import Search, load_optuna
 from ._sweep_space import read_space
+from ._text import recipe_text
 
 #: Configurations of a search, where nothing else was said.
 _TRIALS = 20
