@@ -108,7 +108,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     grid = [
         "lrr=1,2", "x", "lr=", "beta=5..1", "decay=0.1..2.0:lin", "noise=0..1:log", "width=1..x",
         "seed=1,2", "threat=linf:0.1,linf:0.2", "validation.steps=1,2", "lr=0.1,-1",
-        "optimizer.lr=0.1,0.2", "objective.bta=1,2", "examples=1,2", "epochs=1,1.5",
+        "optimizer.lr=0.1,0.2", "objective.bta=1,2", "examples=1,2", "epochs=1,1.5", "rho=1,2",
     ]  # fmt: skip
     with pytest.raises(ValueError, match="the sweep has errors") as raised:
         read_space(ROBUST, "digits-robust", grid)
@@ -116,7 +116,9 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     expected = [
         "'x' names no key and values", "lr: '' lacks a value", "beta: the range from 5 to 1 is",
         "decay: 'lin' is no scale", "noise: a :log range begins above 0", "width: 'x' is not a",
-        "lrr: the recipe has no such key. Did you mean 'lr'", "seed: every configuration has",
+        "rho: the recipe has no such key. rho is for sam, asam",
+        "lrr: the recipe has no such key. Did you mean 'lr'",
+        "seed: every configuration is trained with several; write the first",
         "threat: configurations that differ", "validation.steps: configurations that differ",
         "optimizer.lr: is given twice",
         "examples: may be data.examples or validation.examples; write one",
@@ -134,7 +136,7 @@ def test_a_grid_is_every_combination() -> None:
     rows = [tuple(values.values()) for values in on_grid(space)]
     assert rows == [("x", "1"), ("x", "2"), ("x", "3"), ("y", "1"), ("y", "2"), ("y", "3")]
     assert on_grid([]) == [{}]
-    with pytest.raises(ValueError, match=r"(?s)a=0.1..1.0: a range without.*b=1..8:log: a range"):
+    with pytest.raises(ValueError, match=r"(?s)a=0.1..1.0: is a range.*such as a=0.1,1.0.*b=1..8:log: is a range"):
         on_grid([Range("a", 0.1, 1.0), Range("b", 1, 8, integer=True, log=True)])
     with pytest.raises(ValueError, match="100,000 configurations"):
         on_grid([Range("a", 1, 100_000, integer=True)])

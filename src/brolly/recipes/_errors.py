@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Union
 
 from pydantic import BaseModel, ValidationError
@@ -91,7 +91,7 @@ def _problem(errors: Sequence[Any], recipe: type[BaseModel]) -> str:
     error = errors[0]
     kind = error["type"]
     if kind == "extra_forbidden":
-        return _unknown_key(error["loc"][-1], _locate(error["loc"][:-1], recipe)[1])
+        return _unknown_key(error["loc"][-1], *_locate(error["loc"][:-1], recipe))
     if kind == "missing":
         return "missing; it has no default"
     if kind == "union_tag_invalid":
@@ -108,26 +108,39 @@ def _expected(error: Any) -> str | None:
     if kind == "literal_error":
         return f"one of {error['ctx']['expected'].replace(' or ', ', ')}"
     if kind in ("union_tag_not_found", "model_attributes_type", "model_type"):
-        return "keys, beginning with a name: {name: ..., ...}"
+        name = error["input"] if isinstance(error["input"], str) else "..."
+        return f"keys, beginning with a name: {{name: {name}, ...}}"
     what, _, how = kind.partition("_")
     return _EXPECTED.get(what) if how in ("type", "parsing", "from_float") else None
 
 
-def _unknown_key(key: str, model: Any) -> str:
+def _unknown_key(key: str, place: _Place, model: Any) -> str:
     fields = getattr(model, "model_fields", {})
-    others = [
-        each.model_fields["name"].default
-        for kinds in map(_members, KINDS)
-        if model in kinds
-        for each in kinds
-        if key in each.model_fields
-    ]
+    if inside := [(*place, *part, key) for part in _parts_with(key, fields)]:
+        return f"unknown key; write {' or '.join('.'.join(map(str, path)) for path in inside)}"
+    others = owners(key, [kind for kind in KINDS if model in _members(kind)])
     elsewhere = f"{key} is for {', '.join(others)}"
     name = fields["name"].default if "name" in fields else None
     if isinstance(name, str) and (why := _IMPOSSIBLE.get((name.removesuffix("-published"), key))):
         return f"{why}; {elsewhere}"
     told = f"unknown key. {suggest(key, fields)}"
     return f"{told} {elsewhere}." if others else told
+
+
+def owners(key: str, kinds: Iterable[Any] = KINDS) -> list[str]:
+    """Names of the components that have a key."""
+    members = (each for kind in kinds for each in _members(kind))
+    return [each.model_fields["name"].default for each in members if key in each.model_fields]
+
+
+def _parts_with(key: str, fields: Mapping[str, Any]) -> Iterator[_Place]:
+    """The parts below these fields that may have a key; of a list, its first."""
+    for name, field in fields.items():
+        part = _plain(field.annotation)
+        for place, kind in (((name,), part), ((name, 0), _inside(part, 0))):
+            kinds = _members(kind) or (kind,)
+            if any(key in getattr(each, "model_fields", ()) for each in kinds):
+                yield place
 
 
 def _locate(location: Sequence[str | int], annotation: Any) -> tuple[_Place, Any]:

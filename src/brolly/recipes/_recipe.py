@@ -110,11 +110,20 @@ class Data(_Entry):
         return name
 
     def load(self, data_dir: str | Path | None = None) -> Dataset:
-        """Loads it, with as many training examples as the recipe wants."""
+        """Loads it, with as many training examples as the recipe wants.
+
+        Raises:
+            ValueError: The data is not to be had, or has fewer.
+        """
         options = self.model_dump(exclude={"examples", "augment", "balanced"})
         data = load_data(**options, data_dir=data_dir)
         if self.examples is None:
             return data
+        if self.examples > len(data.train):
+            raise ValueError(
+                f"data.examples is {self.examples}, but {data.name} has {len(data.train)} training "
+                f"examples; expected 1 to {len(data.train)}, or null for all"
+            )
         return dataclasses.replace(data, train=data.train.first(self.examples))
 
 
@@ -337,7 +346,10 @@ def _without_errors(tree: Mapping[str, Any], error: ValidationError) -> dict[str
     """A recipe without what is wrong in it, and neutral entries for those that are needed."""
     wrong = {each["loc"][0] for each in error.errors() if each["loc"]}
     neutral = {key: value for key, value in _NEUTRAL.items() if key in wrong}
-    return {**neutral, **without_errors(tree, error, Recipe)}
+    left = without_errors(tree, error, Recipe)
+    if "data" in wrong and "name" not in left.get("data", ()):
+        left["data"] = {**_NEUTRAL["data"], **left.get("data", {})}
+    return {**neutral, **left}
 
 
 def _without_defaults(value: Any) -> Any:

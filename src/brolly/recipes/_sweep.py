@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from .._ranges import check_range
 from ..training import OnStep, RunFolder, TrainingDiverged
 from ._recipe import Recipe
 from ._run import train_recipe
@@ -164,10 +165,8 @@ def _plan(
 ) -> Plan:  # fmt: skip
     if search not in ("grid", "random", "optuna"):
         raise ValueError(f"search is {search!r}; expected grid, random or optuna")
-    if min(seeds, workers, 1 if trials is None else trials) < 1:
-        raise ValueError(
-            f"seeds is {seeds}, workers is {workers}, trials is {trials}; expected 1 or more"
-        )
+    counts = {"seeds": seeds, "workers": workers, "trials": 1 if trials is None else trials}
+    check_range("[1, inf)", **counts)
     if search == "grid" and trials is not None:
         raise ValueError("a grid takes all configurations; trials is for --search random or optuna")
     if search == "optuna":

@@ -25,7 +25,8 @@ def on_grid(space: Sequence[Dimension]) -> list[Values]:
     """
     grids = [dimension.grid() for dimension in space]
     problems = [
-        f"{dimension}: a range without a grid; write its values, or search at random"
+        f"{dimension}: is a range, and a grid takes values; write them, such as "
+        f"{dimension.path}={','.join(dimension.ends)}, or search at random (--search random)"
         for dimension, grid in zip(space, grids, strict=True)
         if grid is None
     ]

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from .._names import parse_number, suggest
+from ._errors import owners
 from ._recipe import Recipe
 
 #: Keys and their values, as an override writes them.
@@ -268,7 +269,8 @@ def _resolve(key: str, known: Sequence[str]) -> str:
     if key.partition(".")[0] in Recipe.model_fields:
         return key  # what is wrong with it is told with the recipe
     names = {name for path in known if _KEY.fullmatch(name := path.rpartition(".")[2])}
-    raise ValueError(f"{key}: the recipe has no such key. {suggest(key, names)}")
+    others = f"{key} is for {', '.join(found)}" if (found := owners(key)) else ""
+    raise ValueError(f"{key}: the recipe has no such key. {others or suggest(key, names)}")
 
 
 def _checked(dimension: Dimension, before: Sequence[Dimension]) -> Dimension:
@@ -278,7 +280,10 @@ def _checked(dimension: Dimension, before: Sequence[Dimension]) -> Dimension:
     if _is_fixed(dimension):
         return dimension
     if path == "seed":
-        raise ValueError("seed: every configuration has several; say how many (--seeds)")
+        raise ValueError(
+            "seed: every configuration is trained with several; write the first, such as seed=0, "
+            "and how many (--seeds 3)"
+        )
     if any(path == fixed or _is_in(path, fixed) for fixed in _COMPARED_BY):
         raise ValueError(
             f"{path}: configurations that differ in it do not compare; give it one value, and "
