@@ -1,6 +1,7 @@
 """The loss at the worst inputs: against its equation, and what it leaves untouched."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -106,13 +107,17 @@ def test_the_generator_moves_the_start() -> None:
     [
         ({"steps": 0}, "steps is 0; expected 1 or more"),
         ({"x": torch.full((8, 1, 3, 4), 3.0)}, r"inputs span \[3, 3\]"),
+        ({"y": torch.zeros(3).long()}, r"of shape \(3,\) .*; expected one integer per example"),
+        ({"y": torch.zeros(8)}, r"labels are torch.float32 .*; expected one integer per example"),
+        ({"threat": "linf:0.1"}, r"threat is 'linf:0.1', of type str; expected .* Linf\(8 / 255\)"),
     ],
 )
 def test_what_it_refuses(options, told) -> None:
     x, y = examples(torch.float32)
-    arguments = {"x": x, "y": y, **options}
+    arguments = {"x": x, "y": y, "threat": Linf(0.1), **options}
+    unwatched = inspect.unwrap(adversarial_loss)  # annotations are enforced in tests
     with pytest.raises(ValueError, match=told):
-        adversarial_loss(network(torch.float32), threat=Linf(0.1), **arguments)
+        unwatched(network(torch.float32), **arguments)
 
 
 def test_a_plain_loop_with_it_makes_a_network_robust() -> None:

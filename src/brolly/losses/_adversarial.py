@@ -59,7 +59,8 @@ def adversarial_loss(
         The mean over the batch, a scalar.
 
     Raises:
-        ValueError: `steps` is below 1, there is no such loss, or the inputs do not fit the threat.
+        ValueError: `steps` is below 1, there is no such loss or no threat, or the inputs do not
+            fit the threat, or the labels the inputs.
 
     Example:
         >>> import torch, brolly
@@ -74,7 +75,17 @@ def adversarial_loss(
         raise ValueError(f"steps is {steps}; expected 1 or more")
     if loss not in _LOSSES:
         raise ValueError(f"loss is {loss!r}; expected one of {', '.join(map(repr, _LOSSES))}")
+    if not isinstance(threat, Threat):
+        raise ValueError(
+            f"threat is {threat!r:.60}, of type {type(threat).__name__}; expected a threat such as "
+            "Linf(8 / 255)"
+        )
     threat.check_inputs(x)
+    if y.shape != x.shape[:1] or y.is_floating_point():
+        raise ValueError(
+            f"labels are {y.dtype} of shape {tuple(y.shape)} for inputs of shape {tuple(x.shape)}; "
+            f"expected one integer per example, ({len(x)},)"
+        )
     of_logits = _LOSSES[loss]
     draws = Draws.from_generator(generator, torch.arange(len(x), device=x.device))
     with untouched(model), private_randomness(draws, x.device):
