@@ -211,3 +211,14 @@ def test_weights(tmp_path: Path) -> None:
     run.model.write_bytes(run.model.read_bytes()[:-3])
     with pytest.raises(ValueError, match="damaged"):
         run.load_weights(other)
+
+
+def test_the_same_weights_make_the_same_file(tmp_path: Path) -> None:
+    run, model = RunFolder(tmp_path), nn.Linear(3, 2)
+    files = set()
+    for _ in range(4):
+        run.finish(model, dict.fromkeys("abcdefgh", "ä"))
+        files.add(run.model.read_bytes())
+    assert len(files) == 1
+    with safetensors.safe_open(str(run.model), "pt") as file:
+        assert file.metadata() == dict.fromkeys("abcdefgh", "ä")
