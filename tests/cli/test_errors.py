@@ -38,6 +38,7 @@ def refused(outcome, *fragments: str, code: int = 2) -> None:
         (["trian"], ["Did you mean \"train\"?"]),
         (["train"], ["requires an argument"]),
         (["train", "digits-robust", "--dryrun"], ["Did you mean --dry-run?"]),
+        (["train", "digits-robust", "--epochs", "3"], ["--epochs", "without dashes: epochs=..."]),
         (["evaluate", "run", "--examples", "many"], ["--examples", "many"]),
         (["train", "digits-robust", "batch_size=1261"], ["batch_size is 1261", "1 to 1260"]),
         (["train", "digits-robust", "model={name: mlp, hidden: [-1]}"], ["model"]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnknownOptionError
 
 from ._attacks import attacks
 from ._check import check
@@ -27,6 +27,9 @@ from ._verify import verify
 #: Exit codes.
 USER_ERROR, FAILED, INTERRUPTED = 2, 1, 130
 
+#: Commands that take keys of a recipe.
+_WITH_KEYS = ("train", "sweep", "curve", "diagnose")
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 failed, 2 user error, 130 interrupted."""
@@ -40,6 +43,8 @@ def run(arguments: Sequence[str]) -> int:
             _app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
             or 0  # --help and --version return None
         )
+    except UnknownOptionError as error:
+        return _complain(f"{error}{_without_dashes(error)}", USER_ERROR)
     except (CycloptsError, ValueError) as error:
         return _complain(str(error), USER_ERROR)
     except OSError as error:
@@ -87,6 +92,14 @@ def _version() -> str:
     from .._environment import __version__
 
     return __version__
+
+
+def _without_dashes(error: UnknownOptionError) -> str:
+    """What to write if the option was meant for a key of a recipe."""
+    name = error.token.keyword or error.token.value
+    if "Did you mean" in str(error) or (error.command_chain or [""])[0] not in _WITH_KEYS:
+        return ""
+    return f" A key of the recipe is written without dashes: {name.lstrip('-')}=..."
 
 
 def _complain(message: str, code: int) -> int:
