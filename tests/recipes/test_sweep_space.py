@@ -136,7 +136,8 @@ def test_a_grid_is_every_combination() -> None:
     rows = [tuple(values.values()) for values in on_grid(space)]
     assert rows == [("x", "1"), ("x", "2"), ("x", "3"), ("y", "1"), ("y", "2"), ("y", "3")]
     assert on_grid([]) == [{}]
-    with pytest.raises(ValueError, match=r"(?s)a=0.1..1.0: is a range.*such as a=0.1,1.0.*b=1..8:log: is a range"):
+    told = r"(?s)a=0.1..1.0: is a range.*such as a=0.1,1.0.*b=1..8:log: is a range"
+    with pytest.raises(ValueError, match=told):
         on_grid([Range("a", 0.1, 1.0), Range("b", 1, 8, integer=True, log=True)])
     with pytest.raises(ValueError, match="100,000 configurations"):
         on_grid([Range("a", 1, 100_000, integer=True)])
