@@ -27,6 +27,13 @@ def complaint(*overrides: str) -> list[str]:
         # unknown keys and names
         ("epoch=3", "epoch: unknown key. Did you mean 'epochs'?"),
         ("pgd=3", "pgd: unknown key. Known: "),
+        ("lr=0.1", "lr: unknown key; write optimizer.lr"),
+        (
+            "gamma=0.1",
+            "gamma: unknown key; write objective.gamma or weights.0.gamma or schedule.gamma",
+        ),
+        ("augment=[]", "augment: unknown key; write data.augment"),
+        ("objective={name: trades, steps: 3}", "objective.steps: unknown key; write objective.a"),
         ("average.decay=null", "average.decay: None is not a number"),
         ("model.widht=3", "model.widht: unknown key. Did you mean 'width'?"),
         ("data.exmaples=3", "data.exmaples: unknown key. Did you mean 'examples'?"),
@@ -53,7 +60,7 @@ def complaint(*overrides: str) -> list[str]:
         ("model={name: mlp, hidden: 5}", "model.hidden: is 5; expected a list"),
         ("model={name: mlp, hidden: [a]}", "model.hidden.0: is 'a'; expected a whole number"),
         ("threat=[1]", "threat: is [1]; expected text"),
-        ("optimizer=sgd", "optimizer: is 'sgd'; expected keys, beginning with a name: "),
+        ("optimizer=sgd", "optimizer: is 'sgd'; expected keys, beginning with a name: {name: sgd"),
         ("data=5", "data: is 5; expected keys"),
         ("model=", "model: is None; expected keys"),
         ("schedule={name: step}", "schedule.every: missing; it has no default"),

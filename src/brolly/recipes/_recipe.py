@@ -110,11 +110,20 @@ class Data(_Entry):
         return name
 
     def load(self, data_dir: str | Path | None = None) -> Dataset:
-        """Loads it, with as many training examples as the recipe wants."""
+        """Loads it, with as many training examples as the recipe wants.
+
+        Raises:
+            ValueError: The data is not to be had, or has fewer.
+        """
         options = self.model_dump(exclude={"examples", "augment", "balanced"})
         data = load_data(**options, data_dir=data_dir)
         if self.examples is None:
             return data
+        if self.examples > len(data.train):
+            raise ValueError(
+                f"data.examples is {self.examples}, but {data.name} has {len(data.train)} training "
+                f"examples; expected 1 to {len(data.train)}, or null for all"
+            )
         return dataclasses.replace(data, train=data.train.first(self.examples))
 
 
