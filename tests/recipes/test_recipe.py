@@ -225,7 +225,7 @@ def test_the_network_normalises_by_the_statistics_of_its_data() -> None:
 def test_data_is_cut_to_the_examples_asked_for() -> None:
     data = build_data(Recipe.load("digits-plain", [*TINY, "data.validation=1/2"]))
     assert (len(data.train), len(data.validation), len(data.test)) == (100, 700, 397)
-    with pytest.raises(ValueError, match="data.examples is 1261, but digits has 1260"):
+    with pytest.raises(ValueError, match=r"data.examples is 1261, but digits has 1260"):
         build_data(Recipe.load("digits-plain", ["data.examples=1261"]))
 
 
