@@ -124,6 +124,7 @@ from .training import Polynomial as Polynomial
 from .training import RMSprop as RMSprop
 from .training import RunFolder as RunFolder
 from .training import Step as Step
+from .training import Validation as Validation
 from .training import WarmRestarts as WarmRestarts
 from .training import Warmup as Warmup
 from .training import diagnose as diagnose
