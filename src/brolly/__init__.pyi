@@ -114,6 +114,7 @@ from .training import SWA as SWA
 from .training import Adagrad as Adagrad
 from .training import Adam as Adam
 from .training import AdamW as AdamW
+from .training import Constant as Constant
 from .training import Cosine as Cosine
 from .training import Exponential as Exponential
 from .training import Linear as Linear
