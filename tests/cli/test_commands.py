@@ -74,7 +74,8 @@ def test_train_evaluate_report_doctor(brolly, tiny, here) -> None:
 def test_training_again_trains_nothing(brolly, tiny, finished: Path) -> None:
     before = {path: path.read_bytes() for path in finished.iterdir() if path.name != ".lock"}
     for arguments in (["digits-plain", *tiny], [finished], [finished / "recipe.yaml"]):
-        assert brolly("train", *arguments) == (0, f"{finished} is trained already.\n", "")
+        told = f"{finished} is trained already.\nNext: brolly evaluate {finished}\n"
+        assert brolly("train", *arguments) == (0, told, "")
     assert {path: path.read_bytes() for path in before} == before
     assert list(Path("runs").iterdir()) == [finished]
 
@@ -153,6 +154,25 @@ def test_going_on_with_a_half_finished_run(brolly, tiny, trained_once: Path, mon
     weights = [load_file(folder / "model.safetensors") for folder in (run, trained_once)]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize(
+    ("begins", "told"),
+    [
+        ("build_data", r"error: interrupted; the same command goes on\n"),
+        ("build_model", r"\nInterrupted; no epoch was whole\. Go on with: brolly train runs/\S+\n"),
+    ],
+)
+def test_interrupted_before_the_first_epoch(
+    brolly, tiny, here: Path, monkeypatch, begins: str, told: str
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"brolly.recipes._run.{begins}", interrupt)
+    code, out, err = brolly("train", "digits-plain", *tiny)
+    assert (code, out) == (130, "")
+    assert re.fullmatch(told, err)
 
 
 def test_a_run_is_a_recipe_for_the_next(brolly, tiny, finished: Path) -> None:

@@ -43,7 +43,7 @@ def curve(
     workers
         Processes to share the trainings.
     output_dir
-        Folder of the networks and the page; sweeps/<recipe>-<hash of what varies> if not given.
+        Folder of the networks and the page; sweeps/RECIPE-HASH if not given.
     data_dir
         First folder to search for data; then $BROLLY_DATA and the cache.
     device

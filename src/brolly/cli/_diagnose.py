@@ -120,7 +120,7 @@ def _range(
     )
     print(
         f"Suggested: optimizer.lr={found.suggested:.2g}, a tenth of that; the short peak of a "
-        f"one-cycle schedule may reach it. The recipe has {recipe.optimizer.build().lr:g}, with "
-        f"{recipe.schedule.name}."
+        f"one-cycle schedule may go up to {found.highest:.2g}. The recipe has "
+        f"{recipe.optimizer.build().lr:g}, with {recipe.schedule.name}."
     )
     return 0

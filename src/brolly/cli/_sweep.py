@@ -53,7 +53,7 @@ def sweep(
     evaluate_best
         Attack the best configuration on the test split, once: its final number.
     output_dir
-        Folder of the sweep; sweeps/<recipe>-<hash> if not given.
+        Folder of the sweep; sweeps/RECIPE-HASH if not given.
     data_dir
         First folder to search for data; then $BROLLY_DATA and the cache.
     device
@@ -138,7 +138,7 @@ class SweepTable(LiveTable):
             trial.clean is not None and trial.robust is not None
         ) else trial.status  # fmt: skip
         self.line(
-            f"trial {_ended(found)} of {len(found.trials)}  {configuration}  seed {trial.seed}  "
+            f"trial {_ended(found)} of {found.planned}  {configuration}  seed {trial.seed}  "
             f"{what}  {clock(trial.seconds)}"
         )
 
@@ -159,7 +159,7 @@ class SweepTable(LiveTable):
             self._console.print(self._table(found, found.configurations))
 
     def _table(self, found: Sweep, configurations: Sequence[Configuration]) -> Table:
-        title = f"{self._title}: {_ended(found)} of {len(found.trials)} trials"
+        title = f"{self._title}: {_ended(found)} of {found.planned} trials"
         table = Table("configuration", "clean", "robust", "seeds", "", title=title,
                       title_justify="left", box=None)  # fmt: skip
         best, front = found.best, found.pareto

@@ -74,10 +74,10 @@ def train_in(
     from ._live import TrainingTable
 
     path = str(run.path)
-
+    following = f"Next: {command('evaluate', path, data_dir=data_dir, device=device)}"
     with run.locked():
         if run.finished:
-            print(f"{run.path} is trained already.")
+            print(f"{path} is trained already.\n{following}")
             return 0
         if run.state.is_file():
             print(f"Going on in {run.path}", file=sys.stderr)
@@ -88,17 +88,17 @@ def train_in(
                     on_step=table.on_step, on_epoch=table.on_epoch,
                 )  # fmt: skip
         except KeyboardInterrupt:
+            if not run.recipe.is_file():  # while loading the data
+                raise
+            kept = "the last whole epoch is kept" if run.state.is_file() else "no epoch was whole"
             again = command("train", path, data_dir=data_dir, device=device)
-            print(
-                f"\nInterrupted; the last whole epoch is kept. Go on with: {again}",
-                file=sys.stderr,
-            )
+            print(f"\nInterrupted; {kept}. Go on with: {again}", file=sys.stderr)
             return 130
     if history.stopped:
         print(f"Note: {history.stopped}")
     if history.best is not None:
         print(f"Kept the weights of epoch {history.best.epoch}.")
-    print(f"Run: {path}\nNext: {command('evaluate', path, data_dir=data_dir, device=device)}")
+    print(f"Run: {path}\n{following}")
     return 0
 
 

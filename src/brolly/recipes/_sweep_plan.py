@@ -104,6 +104,8 @@ class Plan:
 
     def outcome(self) -> Sweep:
         """What has been found so far."""
+        configurations = tuple(map(self._configuration, self.configurations()))
+        still_to_come = self.trials if self.search == "optuna" else 0
         return Sweep(
             recipe=self.base.name,
             folder=self.folder,
@@ -113,8 +115,9 @@ class Plan:
             space=tuple(map(str, self.space)),
             fixed=self.fixed,
             examples=self.examples,
-            configurations=tuple(map(self._configuration, self.configurations())),
+            configurations=configurations,
             tests=read_tests(self.folder),
+            planned=self.seeds * max(len(configurations), still_to_come),
         )
 
     def _configuration(self, values: Values) -> Configuration:

@@ -112,6 +112,7 @@ class Sweep:
         examples: Examples of the validation split that accuracies are measured on.
         configurations: In the order in which they were asked for.
         tests: Final evaluations on the test split, if there were any, oldest first.
+        planned: Trials in all, with those of configurations that Optuna has yet to ask for.
     """
 
     recipe: str
@@ -124,6 +125,7 @@ class Sweep:
     examples: int
     configurations: tuple[Configuration, ...]
     tests: tuple[Mapping[str, Any], ...] = ()
+    planned: int = 0
 
     @property
     def best(self) -> Configuration | None:
