@@ -22,6 +22,8 @@ def test_inside(interval):
         ("(0, inf)", 0, "a is 0; expected more than 0"),
         ("[0, inf)", math.inf, "a is inf"),
         ("[0, inf)", math.nan, "a is nan"),
+        ("(0, inf)", "0.1", "a is '0.1'; expected more than 0"),
+        ("[0, 1)", (0.5, None), r"a is \(0.5, None\); expected a number in"),
     ],
 )
 def test_outside(interval, value, told):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 
 
-def check_range(interval: str, **given: float | Sequence[float]) -> None:
+def check_range(interval: str, **given: object) -> None:
     """Whether numbers lie in an interval such as `[0, 1)` or `(0, inf)`.
 
     Args:
@@ -14,22 +15,25 @@ def check_range(interval: str, **given: float | Sequence[float]) -> None:
         given: Numbers, or several under one name, by the name of the argument.
 
     Raises:
-        ValueError: With the name of each argument outside; NaN always is.
+        ValueError: With the name of each argument outside; NaN always is, and what is no number.
     """
     if reason := out_of_range(interval, **given):
         raise ValueError(reason)
 
 
-def out_of_range(interval: str, **given: float | Sequence[float]) -> str:
+def out_of_range(interval: str, **given: object) -> str:
     """What `check_range` raises; empty where nothing is outside."""
     low, high = (float(end) for end in interval[1:-1].split(","))
 
-    def inside(number: float) -> bool:
-        above = low <= number if interval[0] == "[" else low < number
-        return above and (number <= high if interval[-1] == "]" else number < high)
+    def inside(number: object) -> bool:
+        if not isinstance(number, numbers.Real):
+            return False
+        value = float(number)
+        above = low <= value if interval[0] == "[" else low < value
+        return above and (value <= high if interval[-1] == "]" else value < high)
 
     outside = [
-        f"{name} is {value}"
+        f"{name} is {value!r}"
         for name, value in given.items()
         if not all(map(inside, value if isinstance(value, Sequence) else [value]))
     ]

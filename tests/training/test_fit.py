@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,19 +18,30 @@ from brolly import (
     SGD,
     SWA,
     TRADES,
+    AdamW,
     Dataset,
     Flip,
     Linf,
     Plain,
     Plateau,
+    RunFolder,
     Shift,
     fit,
 )
 from brolly.objectives import Loss, Objective
+from brolly.penalties import Penalty
 from brolly.training import Constant, TrainingDiverged, Validation, Warmup
 from brolly.training._validation import Accuracies, Checker
 
 QUICK = Validation(examples=20, train_examples=10, steps=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lengths(Penalty):
+    """One number a parameter, where a sum is expected."""
+
+    def __call__(self, model: nn.Module) -> torch.Tensor:
+        return torch.stack([parameter.norm() for parameter in model.parameters()])
 
 
 def blobs(classes: int = 3, count: int = 96) -> Dataset:
@@ -266,6 +278,23 @@ class Diverging(Objective):
         return lambda model: Loss(loss(model).value * torch.nan, {})
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": nn.Sequential(nn.Flatten(), nn.Linear(16, 3))},
+        {"average": EMA()},
+        {"optimizer": AdamW()},
+    ],
+)
+def test_the_folder_of_another_training(other: dict, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    train(run=run, epochs=1)
+    before = run.state.read_bytes()
+    with pytest.raises(ValueError, match=r"run holds the state of a training with another"):
+        train(run=run, epochs=2, **other)
+    assert run.state.read_bytes() == before
+
+
 def test_nan_says_where() -> None:
     with pytest.raises(TrainingDiverged, match=r"nan at epoch 2, step 2 of 4.*epoch 1 is kept"):
         train(objective=Diverging(healthy=5))
@@ -282,6 +311,8 @@ def test_nan_says_where() -> None:
         ({"device": "cuda:77"}, "device 'cuda:77' is not on this machine; expected one of"),
         ({"model": nn.Flatten()}, "no parameter"),
         ({"model": nn.Sequential(nn.Flatten(), nn.Linear(16, 2))}, "2 classes; expected 3"),
+        ({"model": nn.Sequential(nn.Flatten(), nn.Linear(5, 3))}, "fails on inputs of blobs, of"),
+        ({"penalty": Lengths()}, r"Lengths\(\) is a Tensor of shape \(6,\); expected"),
     ],
 )
 def test_what_raises(changes: dict, message: str) -> None:

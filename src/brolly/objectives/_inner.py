@@ -25,12 +25,16 @@ class PGDObjective(Objective):
         attack: Says the threat, how many steps of which length, and where the search begins.
 
     Raises:
-        ValueError: The attack has restarts or momentum.
+        ValueError: The attack is another, or has restarts or momentum.
     """
 
     attack: PGD
 
     def __post_init__(self) -> None:
+        if not isinstance(self.attack, PGD):
+            raise ValueError(
+                f"attack is {self.attack!r}; expected PGD, such as PGD(Linf(0.1), steps=10)"
+            )
         given = self.attack.restarts, self.attack.momentum
         if given != (1, 0):
             raise ValueError(

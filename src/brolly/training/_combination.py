@@ -134,7 +134,12 @@ def _check_outputs(model: nn.Module, data: Dataset, device: str) -> None:
     """Raises ValueError where the model does not give a logit to each class of the data."""
     x = next(iter(Batches(data.train.first(2), 2, device))).x
     with untouched(model), torch.no_grad():
-        logits = model(x)
+        try:
+            logits = model(x)
+        except RuntimeError as error:
+            raise ValueError(
+                f"the model fails on inputs of {data.name}, of shape {tuple(x.shape)}: {error}"
+            ) from error
     check_logits(logits, len(x))
     if logits.shape[1] < len(data.classes):
         raise ValueError(

@@ -121,10 +121,12 @@ def fit(
     check_kinds(
         model=model, data=data, objective=objective, penalty=penalty, weights=weights,
         threat=threat, optimizer=optimizer, schedule=schedule, average=average, augment=augment,
-        validation=validation, run=run,
+        validation=validation, run=run, epochs=epochs, batch_size=batch_size,
+        accumulate=accumulate, seed=seed,
     )  # fmt: skip
     objective = Plain() if objective is None else objective
     threat = objective.threat if threat is None else threat
+    check_kinds(threat=threat)
     if select_by is None:
         select_by = "clean" if threat is None else "robust"
     settings = Settings(
@@ -157,7 +159,14 @@ def train(
         check_combination(model, data, settings)
         trainer, selection = Trainer(model, data, settings), Selection(data, settings)
         if run is not None and (state := run.load_state()) is not None:
-            trainer.load_state(state)
+            try:
+                trainer.load_state(state)
+            except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                raise ValueError(
+                    f"{run.path} holds the state of a training with another network, objective, "
+                    "optimizer or average; it was left as it is. Go on with those, or give "
+                    "another folder"
+                ) from error
         while trainer.epoch < settings.epochs and not trainer.stopped:
             try:
                 record = trainer.train_epoch(on_step)

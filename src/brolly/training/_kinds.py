@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import numbers
 from collections.abc import Sequence
 
 from torch import nn
@@ -21,7 +22,7 @@ from ._validation import Validation
 #: By argument: its kind, and what to write.
 _KINDS: dict[str, tuple[type, str]] = {
     "model": (nn.Module, "a torch.nn.Module"),
-    "data": (Dataset, "a Dataset, such as load_data('digits')"),
+    "data": (Dataset, "a Dataset, such as load_data('digits') or Dataset.from_tensors(...)"),
     "objective": (Objective, "an objective, such as NFGSM(Linf(0.1))"),
     "penalty": (Penalty, "a penalty, such as penalties.L2(5e-4), or a sum of them: L1(...) + ..."),
     "weights": (WeightSearch, "one search for worse weights, such as AWP()"),
@@ -30,11 +31,15 @@ _KINDS: dict[str, tuple[type, str]] = {
     "schedule": (Schedule, "a schedule, such as OneCycle()"),
     "average": (Average, "an average, such as EMA()"),
     "augment": (Sequence, "a list of augmentations, such as [Shift(2)]"),
-    "validation": (Validation, "such as Validation(examples=1000)"),
-    "run": (RunFolder, "such as RunFolder('runs/mine')"),
+    "validation": (Validation, "what to check, such as Validation(examples=1000)"),
+    "run": (RunFolder, "a run folder, such as RunFolder('runs/mine')"),
+    "epochs": (numbers.Integral, "a whole number"),
+    "batch_size": (numbers.Integral, "a whole number"),
+    "accumulate": (numbers.Integral, "a whole number"),
+    "seed": (numbers.Integral, "a whole number"),
 }
 
-_NEEDED = ("model", "data")
+_NEEDED = ("model", "data", "epochs", "batch_size", "accumulate", "seed")
 
 
 def check_kinds(**given: object) -> None:
@@ -74,4 +79,5 @@ def _words(name: str, value: object, kind: type, expected: str) -> str:
         return f"{name} is the class {value.__name__}{call}; expected {expected}"
     if inspect.isfunction(value):
         return f"{name} is the function {value.__name__}; expected {expected}"
-    return f"{name} is {value!r:.60}, of type {type(value).__name__}; expected {expected}"
+    shown = " ".join(repr(value).split())
+    return f"{name} is {shown:.60}, of type {type(value).__name__}; expected {expected}"

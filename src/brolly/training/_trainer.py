@@ -114,6 +114,11 @@ class Trainer:
             loss = loss_of(place)
         if penalty is not None:
             added = penalty(self.model)
+            if not isinstance(added, Tensor) or added.ndim > 0:
+                shape = f" of shape {tuple(added.shape)}" if isinstance(added, Tensor) else ""
+                raise ValueError(
+                    f"{penalty} is a {type(added).__name__}{shape}; expected a tensor without axes"
+                )
             loss = Loss(loss.value + added, {**loss.logs, "penalty": added.detach()})
         return loss
 
@@ -187,7 +192,10 @@ class Trainer:
         if self.settings.average:
             self.shadow.load_state_dict(state["shadow"])
         self.best = state["best"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        theirs, ours = state["optimizer"], self.optimizer.state_dict()
+        if theirs["param_groups"][0].keys() != ours["param_groups"][0].keys():
+            raise ValueError("the state is that of another optimizer")  # which torch would take
+        self.optimizer.load_state_dict(theirs)
         self.objective.load_state(state.get("objective", {}))
         self._order.set_state(state["order"])
         self._noise.set_state(state["noise"])
