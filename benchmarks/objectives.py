@@ -63,7 +63,7 @@ TRAININGS = {
     "awp": ["weights=[{name: awp}]"],
 }
 #: Which training the weights come from: without an average, from the one that keeps it as well.
-VARIANTS = {"none": "ema", "awp": "awp", "ema": "ema"}
+VARIANTS = {"none": "ema", "ema": "ema", "awp": "awp"}
 BASE = [
     "model.width=8", "average=null", "precision=bfloat16",
     "optimizer={name: sgd, lr: 0.1, weight_decay: 5e-4}", "validation.every=1000",
@@ -188,7 +188,7 @@ def time_epochs(options: argparse.Namespace) -> None:
     """Writes how long an epoch of each training takes: the only one of a training of one."""
     seconds = {}
     for objective in options.objectives:
-        for variant in ("none", "awp"):
+        for variant in ("ema", "awp"):
             if not goes_together(objective, variant):
                 continue
             recipe, _ = make_recipe(objective, variant, 0, options)
@@ -202,31 +202,41 @@ def time_epochs(options: argparse.Namespace) -> None:
 
 
 def print_table(options: argparse.Namespace) -> None:
+    """A line for each objective, the most robust first; what is missing is a dash."""
+    heads = ["objective"]
+    for variant in options.variants:
+        heads += [f"{variant}: passes, epochs, s an epoch", "clean", "PGD-50", "`standard`"]
+    lines = []
+    for objective in options.objectives:
+        measured = [describe(objective, variant, options) for variant in options.variants]
+        cells = [objective, *(cell for cells, _ in measured for cell in cells)]
+        lines.append((measured[0][1], f"| {' | '.join(cells)} |"))
+    print(f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", sep="\n")
+    print(*(line for _, line in sorted(lines, reverse=True)), sep="\n")
+
+
+def describe(
+    objective: str, variant: str, options: argparse.Namespace
+) -> tuple[tuple[str, str, str, str], float]:
+    """Price, clean accuracy and both robust ones of all seeds; and the mean after PGD-50."""
+    if not goes_together(objective, variant):
+        return ("–",) * 4, 0.0
     file = options.output_dir / "seconds.json"
     seconds = json.loads(file.read_text()) if file.is_file() else {}
-    print(
-        "| objective | with | passes a step | epochs | s an epoch | clean | PGD-50 | `standard` |"
+    timed = seconds.get(f"{objective} {VARIANTS[variant]}")
+    recipes = [make_recipe(objective, variant, seed, options) for seed in options.seeds]
+    runs = [RunFolder(options.output_dir / recipe.folder) for recipe, _ in recipes]
+    pgd, strong = (
+        [result for run in runs if (result := read(run, variant, attack))]
+        for attack in ("pgd-50", "standard")
     )
-    print("|---|---|---|---|---|---|---|---|")
-    for objective in options.objectives:
-        for variant in options.variants:
-            if not goes_together(objective, variant):
-                continue
-            found: dict[str, list[Evaluation]] = {"pgd-50": [], "standard": []}
-            recipes = [make_recipe(objective, variant, n, options) for n in options.seeds]
-            recipe, passes = recipes[0]
-            for run in (RunFolder(options.output_dir / recipe.folder) for recipe, _ in recipes):
-                for attack, results in found.items():
-                    results.extend(result for result in [read(run, variant, attack)] if result)
-            timed = seconds.get(f"{objective} {'awp' if variant == 'awp' else 'none'}")
-            if results := found["pgd-50"]:
-                print(
-                    f"| {objective} | {variant} | {passes:g} | {recipe.epochs} "
-                    f"| {'–' if timed is None else f'{timed:.1f}'} "
-                    f"| {spread([result.clean.rate for result in results])} "
-                    f"| {spread([result.robust.rate for result in results])} "
-                    f"| {spread([result.robust.rate for result in found['standard']])} |"
-                )
+    recipe, passes = recipes[0]
+    return (
+        f"{passes:g}, {recipe.epochs}, {f'{timed:.1f}' if timed else '–'}",
+        spread([result.clean.rate for result in pgd]),
+        spread([result.robust.rate for result in pgd]),
+        spread([result.robust.rate for result in strong]),
+    ), statistics.mean([result.robust.rate for result in pgd] or [0.0])
 
 
 def spread(rates: Sequence[float]) -> str:
