@@ -75,7 +75,7 @@ def test_published_choices():
 
 
 def test_what_is_refused():
-    with pytest.raises(ValueError, match=r"beta is -1.0.*; margin is -2.0"):
+    with pytest.raises(ValueError, match=r"beta is -1.0, margin is -2.0; expected 0 or more"):
         SCORE(PGD(Linf(0.1)), beta=-1.0, margin=-2.0)
     with pytest.raises(ValueError, match="no gradient at the clean input; write random_start=True"):
         SCORE(PGD(Linf(0.1), random_start=False))
