@@ -209,11 +209,13 @@ def print_table(options: argparse.Namespace) -> None:
     for variant in options.variants:
         price = ["passes, epochs, s an epoch"] if variant in PRICED else []
         heads += [*price, f"{variant}: clean", "PGD-50", "`standard`"]
+    file = options.output_dir / "seconds.json"
+    seconds = json.loads(file.read_text()) if file.is_file() else {}
     lines = []
     for objective in options.objectives:
         cells, robust = [objective], []
         for variant in options.variants:
-            described, mean = describe(objective, variant, options)
+            described, mean = describe(objective, variant, seconds, options)
             cells += described if variant in PRICED else described[1:]
             robust.append(mean)
         lines.append((robust[0], f"| {' | '.join(cells)} |"))
@@ -222,13 +224,11 @@ def print_table(options: argparse.Namespace) -> None:
 
 
 def describe(
-    objective: str, variant: str, options: argparse.Namespace
+    objective: str, variant: str, seconds: dict[str, float], options: argparse.Namespace
 ) -> tuple[tuple[str, str, str, str], float]:
     """Price, clean accuracy and both robust ones of all seeds; and the mean after PGD-50."""
     if not goes_together(objective, variant):
         return ("–",) * 4, 0.0
-    file = options.output_dir / "seconds.json"
-    seconds = json.loads(file.read_text()) if file.is_file() else {}
     timed = seconds.get(f"{objective} {VARIANTS[variant]}")
     recipes = [make_recipe(objective, variant, seed, options) for seed in options.seeds]
     runs = [RunFolder(options.output_dir / recipe.folder) for recipe, _ in recipes]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import Batch, Batches, Dataset, LoaderBatches
-from ..objectives import Loss
+from ..objectives import Loss, Objective
 from ._history import EpochRecord
 from ._randomness import global_randomness, restore_global_randomness
 from ._schedules import Progress, parse_length
@@ -69,6 +69,7 @@ class Trainer:
     def train_epoch(self, on_step: OnStep | None) -> EpochRecord:
         """One pass over the training split."""
         start, step = time.perf_counter(), self.epoch * self.steps_per_epoch
+        objective = self.objective.at(self.epoch + 1, self.settings.epochs)
         losses: list[float] = []
         logs: dict[str, float] = defaultdict(float)
         sizes = StepSizes(self.model, self.steps_per_epoch)
@@ -77,7 +78,7 @@ class Trainer:
                 self._set_rate(step)
                 self.optimizer.zero_grad(set_to_none=True)
                 for batch in batches:
-                    loss = self._loss(batch, step)
+                    loss = self._loss(objective, batch, step)
                     losses.append(self._finite(loss, step))
                     (loss.value / len(batches)).backward()
                     for name, part in loss.logs.items():
@@ -102,9 +103,8 @@ class Trainer:
             update_ratio=sizes.update_ratio,
         )
 
-    def _loss(self, batch: Batch, step: int) -> Loss:
+    def _loss(self, objective: Objective, batch: Batch, step: int) -> Loss:
         """The loss of a batch, at the worst weights nearby, and the penalty."""
-        objective = self.objective.at(self.epoch + 1, self.settings.epochs)
         search, penalty = self.settings.weights, self.settings.penalty
         # Without the cache: a weight cast while crafting would lose its gradient later.
         with self.settings.autocast(cache=False):
