@@ -228,7 +228,7 @@ def describe(
 ) -> tuple[tuple[str, str, str, str], float]:
     """Price, clean accuracy and both robust ones of all seeds; and the mean after PGD-50."""
     if not goes_together(objective, variant):
-        return ("–",) * 4, 0.0
+        return ("–", "–", "–", "–"), 0.0
     timed = seconds.get(f"{objective} {VARIANTS[variant]}")
     recipes = [make_recipe(objective, variant, seed, options) for seed in options.seeds]
     runs = [RunFolder(options.output_dir / recipe.folder) for recipe, _ in recipes]
